@@ -1,0 +1,1 @@
+"""The D-Bus service: thin objects over the node's state."""

@@ -1,0 +1,1 @@
+"""ipfoctl, the command of the administrator. Speaks D-Bus only."""

@@ -1,0 +1,28 @@
+"""What can go wrong, as few classes as a caller would tell apart."""
+
+
+class IpfodError(Exception):
+    """Root of every error that ipfod raises on purpose.
+
+    `text` starts with the object it is about and says what happened; `hint` says what to do, or is "".
+    """
+
+    def __init__(self, text: str, *, hint: str = "") -> None:
+        super().__init__(text)
+        self.text = text
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.text} ({self.hint})" if self.hint else self.text
+
+
+class InvalidConfiguration(IpfodError):
+    """A configuration was refused; the text lists every complaint, one a line."""
+
+
+class NotFound(IpfodError):
+    """The failover, group or virtual IP that was asked for does not exist here."""
+
+
+class Failed(IpfodError):
+    """Something outside ipfod (a program, the kernel, the bus) refused or did not answer."""

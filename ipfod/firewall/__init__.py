@@ -1,0 +1,1 @@
+"""Rules that let VRRP through, in the chain that would drop it."""

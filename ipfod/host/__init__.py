@@ -1,0 +1,1 @@
+"""One module per facility of the operating system. Knows nothing of failover."""

@@ -1,0 +1,1 @@
+"""Driving keepalived: its configuration, notification FIFO, track files and process."""

@@ -1,0 +1,1 @@
+"""Nodes in network namespaces: what the demonstration, tests and benchmarks stand on."""

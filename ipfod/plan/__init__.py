@@ -1,0 +1,1 @@
+"""From configuration to groups, virtual router IDs and priorities. Pure: no I/O, no clock, no logging."""

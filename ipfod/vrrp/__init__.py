@@ -1,0 +1,1 @@
+"""VRRP on the wire: packets, the listener, the parting advert."""
