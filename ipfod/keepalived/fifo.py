@@ -1,0 +1,84 @@
+"""keepalived's notifications, from a FIFO that is ours.
+
+keepalived removes and makes anew a FIFO of its own making at each reload, and keeps one that it finds. Opened
+for reading and writing it never reports end of file, and what is written while ipfod is down waits in it
+(64 KiB).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+READ_BYTES = 65536  # the capacity of a pipe, pipe(7)
+LINE_MAX = 4096  # PIPE_BUF: keepalived writes each line in one piece
+_LINE = re.compile(r'(INSTANCE|GROUP) "([^"]{1,255})" ([A-Z_]{1,32}) ([0-9]{1,3})', re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One line: what it is about, its name, keepalived's word for the event, the effective priority."""
+
+    kind: str
+    name: str
+    word: str
+    priority: int
+
+
+def parse(line: bytes) -> Notification | None:
+    """Read one line, None if it is none of keepalived's."""
+    match = _LINE.fullmatch(line.decode("ascii", "replace"))
+    if match is None:
+        return None
+    kind, name, word, priority = match.groups()
+    return Notification(kind, name, word, int(priority))
+
+
+class NotificationFifo:
+    """Reads the FIFO on the event loop and hands over each notification."""
+
+    def __init__(self, path: Path, said: Callable[[Notification], None]) -> None:
+        self._path = path
+        self._said = said
+        self._descriptor = -1
+        self._rest = b""
+
+    def open(self) -> None:
+        """Make the FIFO if it is missing and start to read. Raises OSError."""
+        self._make()
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        asyncio.get_running_loop().add_reader(self._descriptor, self.drain)
+
+    def _make(self) -> None:
+        try:
+            if stat.S_ISFIFO(os.lstat(self._path).st_mode):
+                return
+            self._path.unlink()  # keepalived would silently write into a regular file
+        except FileNotFoundError:
+            pass
+        os.mkfifo(self._path, 0o600)
+
+    def drain(self) -> None:
+        """Read all that is there now."""
+        while True:
+            try:
+                data = os.read(self._descriptor, READ_BYTES)
+            except BlockingIOError:
+                return
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            if len(self._rest) > LINE_MAX:
+                self._rest = b""
+            for line in lines:
+                if (notification := parse(line)) is not None:
+                    self._said(notification)
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            asyncio.get_running_loop().remove_reader(self._descriptor)
+            os.close(self._descriptor)
+            self._descriptor = -1

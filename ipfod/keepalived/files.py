@@ -1,0 +1,74 @@
+"""The files of one failover's keepalived, all below its own directory in /run/ipfod."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class KeepalivedFiles:
+    """Paths in `/run/ipfod/NAME/`, derived, never stored."""
+
+    directory: Path
+
+    @property
+    def configuration(self) -> Path:
+        return self.directory / "keepalived.conf"
+
+    @property
+    def candidate(self) -> Path:
+        """A configuration that has yet to pass its test."""
+        return self.directory / "keepalived.conf.new"
+
+    @property
+    def fifo(self) -> Path:
+        return self.directory / "notify.fifo"
+
+    @property
+    def track(self) -> Path:
+        """Directory of the track files. It outlives keepalived, whose inotify watch would die with it."""
+        return self.directory / "track"
+
+    @property
+    def pid(self) -> Path:
+        return self.directory / "keepalived.pid"
+
+    @property
+    def vrrp_pid(self) -> Path:
+        return self.directory / "vrrp.pid"
+
+    @property
+    def dump(self) -> Path:
+        """keepalived writes it into its TMPDIR under this fixed name."""
+        return self.directory / "keepalived.json"
+
+    @property
+    def log(self) -> Path:
+        return self.directory / "keepalived.log"
+
+    def prepare(self) -> None:
+        """Make the directories, closed to everybody but root (auth_pass is in the configuration)."""
+        for directory in (self.directory, self.track):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directory.chmod(0o700)
+
+    def remove(self) -> None:
+        """Take everything away again; what keepalived left beside our files goes too."""
+        for directory in (self.track, self.directory):
+            if not directory.is_dir():
+                continue
+            for entry in os.scandir(directory):
+                if not entry.is_dir(follow_symlinks=False):
+                    os.unlink(entry.path)
+            directory.rmdir()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file, mode 0600, in one step: a reader sees the old text or the new one."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(temporary, path)

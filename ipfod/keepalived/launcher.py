@@ -1,0 +1,160 @@
+"""Starting, reloading and stopping one keepalived, as a plain process.
+
+The process is in a session of its own and survives ipfod; a later ipfod finds it by its pid file. keepalived
+ends with status 0 also when it did not start at all, so that every exit counts as a failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+from typing import Protocol
+
+from ipfod.errors import Failed
+from ipfod.host.processes import children, command_line, end, ended, is_zombie
+from ipfod.host.run import run
+from ipfod.keepalived.files import KeepalivedFiles
+
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+START_S = 5.0
+STOP_S = 5.0  # it leaves after a fixed second, later if there are thousands of addresses to remove
+POLL_S = 0.005
+TEST_S = 10.0
+LOG_MAX_BYTES = 1 << 20
+PID_MAX_DIGITS = 10
+OPTIONS = ("--dont-fork", "--log-console", "--log-detail", "--vrrp", "--no-syslog")
+
+
+class Launcher(Protocol):
+    """How one failover's keepalived is run. A systemd unit can do the same."""
+
+    async def running(self) -> int:
+        """The pid of its parent process, 0 if none runs."""
+
+    async def start(self) -> int:
+        """Start it with the configuration in place and answer its pid. Raises Failed."""
+
+    async def reload(self) -> None:
+        """Make it read its configuration again."""
+
+    async def stop(self) -> None:
+        """End it in order: it gives up its VIPs and says so to its peers."""
+
+
+def keepalived_binary() -> str:
+    """Path of the program. Raises Failed if it is not installed."""
+    binary = shutil.which("keepalived", path=SEARCH_PATH)
+    if binary is None:
+        raise Failed("keepalived is not installed", hint="dnf install keepalived, or apt install keepalived")
+    return binary
+
+
+async def test_configuration(files: KeepalivedFiles) -> None:
+    """Let keepalived judge the candidate file. Raises Failed with its complaints."""
+    outcome = await run([keepalived_binary(), "-t", "-f", str(files.candidate)], timeout_s=TEST_S)
+    if outcome.returncode != 0:
+        raise Failed(f"keepalived refuses its configuration ({outcome.sentence}): {outcome.output.strip()}")
+
+
+async def dump_signal() -> int:
+    """The number of the signal that asks for the JSON dump; Debian's builds and others differ."""
+    outcome = await run([keepalived_binary(), "--signum=JSON"], timeout_s=TEST_S)
+    text = outcome.output.strip()
+    if outcome.returncode != 0 or not text.isdecimal():
+        raise Failed(f"this keepalived cannot dump JSON: {text or outcome.sentence}")
+    return int(text)
+
+
+class PlainLauncher:
+    """keepalived as a process of its own, known by its pid file and command line."""
+
+    def __init__(self, files: KeepalivedFiles) -> None:
+        self._files = files
+        self._child: subprocess.Popen[bytes] | None = None
+
+    async def running(self) -> int:
+        return self._alive(self._files.pid)
+
+    def _alive(self, pid_file: os.PathLike[str]) -> int:
+        """The pid in a pid file if that process is our keepalived, else 0: numbers are used again."""
+        try:
+            with open(pid_file, encoding="ascii") as file:
+                text = file.read(PID_MAX_DIGITS + 1).strip()
+        except (OSError, UnicodeDecodeError):
+            return 0
+        if not text.isdecimal():
+            return 0
+        arguments = command_line(int(text))
+        ours = str(self._files.configuration) in arguments and not is_zombie(int(text))
+        return int(text) if ours else 0
+
+    async def start(self) -> int:
+        binary = keepalived_binary()
+        await self._bury()
+        files = self._files
+        with open(files.log, "wb") as log:
+            self._child = subprocess.Popen(
+                [binary, *OPTIONS, *self._file_options()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=files.directory,
+                env={"PATH": SEARCH_PATH, "LANG": "C.UTF-8", "TMPDIR": str(files.directory)},
+                start_new_session=True,
+            )
+        child = self._child
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + START_S
+        while not (self._alive(files.pid) and children(child.pid)):
+            if child.poll() is not None:
+                raise Failed(f"keepalived ended at once with status {child.returncode}: {self._last_words()}")
+            if loop.time() > deadline:
+                await end(child.pid, STOP_S)
+                raise Failed(f"keepalived did not start within {START_S:g} s: {self._last_words()}")
+            await asyncio.sleep(POLL_S)
+        return child.pid
+
+    def _file_options(self) -> tuple[str, ...]:
+        files = self._files
+        return ("-f", str(files.configuration), "-p", str(files.pid), "-r", str(files.vrrp_pid))
+
+    async def _bury(self) -> None:
+        """Wait for what is left of an earlier keepalived, and remove its pid files.
+
+        Its VRRP child outlives a killed parent by a second; while a pid file names a living process a new
+        keepalived says "already running" and ends with status 0.
+        """
+        for pid_file in (self._files.pid, self._files.vrrp_pid):
+            pid = self._alive(pid_file)
+            if pid and not await ended(pid, STOP_S):
+                await end(pid, STOP_S)
+            pid_file.unlink(missing_ok=True)
+        self._reap()
+
+    def _reap(self) -> None:
+        if self._child is not None and self._child.poll() is not None:
+            self._child = None
+
+    def _last_words(self) -> str:
+        try:
+            lines = self._files.log.read_text(errors="replace").strip().splitlines()
+        except OSError:
+            return "no log"
+        return " / ".join(line.strip() for line in lines[-3:]) or "it said nothing"
+
+    async def reload(self) -> None:
+        pid = await self.running()
+        if not pid:
+            raise Failed("keepalived does not run")
+        if self._files.log.stat().st_size > LOG_MAX_BYTES:
+            os.truncate(self._files.log, 0)
+        os.kill(pid, signal.SIGHUP)
+
+    async def stop(self) -> None:
+        pid = await self.running()
+        if pid:
+            await end(pid, STOP_S)
+        await self._bury()

@@ -1,0 +1,105 @@
+"""From a failover and this node's addresses to what this node runs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ipfod.config.model import Address, Complaint, Failover
+from ipfod.plan.layout import PlanError, Slot, layout
+from ipfod.plan.model import FailoverPlan, Group, Here
+from ipfod.plan.placement import hashed_priority, priorities
+
+Anchors = Mapping[int, Address]  # by virtual router ID
+
+
+def plan_failover(failover: Failover, here: Here, anchors: Anchors) -> FailoverPlan:
+    """What this node runs for a failover. Raises PlanError when file and node do not fit together.
+
+    `anchors` are the virtual IPs that adverts carried so far; each is kept while its group still has it, so
+    that nodes can take up a change one after the other (a peer refuses adverts with another list).
+    """
+    _refuse_own_addresses(failover, here)
+    known = known_nodes(failover, here.addresses)
+    if failover.nodes and here.addresses and not set(here.addresses) & set(failover.nodes):
+        raise PlanError(_not_listed(failover, here))
+    groups = tuple(_group(failover, slot, here, known, anchors) for slot in layout(failover))
+    return FailoverPlan(failover=failover, interface=here.interface, groups=groups)
+
+
+def known_nodes(failover: Failover, own: tuple[Address, ...]) -> tuple[Address, ...]:
+    """The nodes that share the VIPs: as listed, else unicast peers and this node; () if nobody says."""
+    if failover.nodes:
+        return failover.nodes
+    if not failover.use_unicast:
+        return ()
+    # A peer list may or may not name this node, and names each node once, by an address of one family.
+    if set(own) & set(failover.unicast_peers):
+        return failover.unicast_peers
+    versions = {peer.version for peer in failover.unicast_peers}
+    mine = [address for address in own if address.version in versions][:1]
+    return (*failover.unicast_peers, *mine)
+
+
+def _group(failover: Failover, slot: Slot, here: Here, known: tuple[Address, ...], anchors: Anchors) -> Group:
+    version = slot.virtual_ips[0].version
+    source = _source(here, version)
+    anchor = anchors.get(slot.virtual_router_id)
+    peers = [peer for peer in failover.unicast_peers if peer.version == version]
+    return Group(
+        failover=failover.name,
+        index=slot.index,
+        name=slot.name,
+        virtual_router_id=slot.virtual_router_id,
+        virtual_ips=slot.virtual_ips,
+        anchor=anchor if anchor in slot.virtual_ips and anchor is not None else slot.virtual_ips[0],
+        priority=_priority(failover, slot, here, known),
+        source=source,
+        peers=tuple(peer for peer in peers if peer not in here.addresses) if failover.use_unicast else (),
+    )
+
+
+def _source(here: Here, version: int) -> Address | None:
+    """The address adverts come from: IPv6 ones come from a link-local address (RFC 9568 5.1.2.1)."""
+    mine = [address for address in here.addresses if address.version == version]
+    if version == 6:
+        mine.sort(key=lambda address: not address.is_link_local)
+    return mine[0] if mine else None
+
+
+def _priority(failover: Failover, slot: Slot, here: Here, known: tuple[Address, ...]) -> int:
+    if failover.priority is not None:
+        return failover.priority
+    mine = next((node for node in known if node in here.addresses), None)
+    if mine is not None:
+        return priorities(failover, slot.index, known)[mine]
+    # The IPv4 address speaks for the node in both families, so that a dual-stack pair stays together.
+    own = min(here.addresses, key=lambda a: (a.version, a.is_link_local), default=None)
+    return hashed_priority(own, slot.virtual_router_id) if own is not None else 1
+
+
+def _refuse_own_addresses(failover: Failover, here: Here) -> None:
+    for address in failover.virtual_ips:
+        if address in here.addresses:
+            raise PlanError(
+                _complaint(
+                    failover,
+                    "virtual_ips",
+                    f"{address} is this node's own address on {here.interface}",
+                    "addresses that no node has by itself",
+                )
+            )
+
+
+def _not_listed(failover: Failover, here: Here) -> Complaint:
+    own = ", ".join(str(address) for address in here.addresses if not address.is_link_local)
+    return _complaint(
+        failover,
+        "nodes",
+        f"none of the listed nodes is this one ({own or 'no address'} on {here.interface})",
+        "the addresses of all nodes, this one's included",
+    )
+
+
+def _complaint(failover: Failover, key: str, what: str, accepted: str) -> Complaint:
+    source = failover.source
+    return Complaint(source.file, source.lines.get(key, 1), key, what, accepted)
