@@ -6,10 +6,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-Address = IPv4Address | IPv6Address
+from ipfod.addresses import Address as Address
 
 
 class Grouping(StrEnum):

@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from ipfod.config.model import Address
+from ipfod.addresses import InterfaceAddress
 from ipfod.errors import Failed
 
 RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR = 0x1, 0x10, 0x100  # linux/rtnetlink.h
@@ -28,15 +28,6 @@ RECEIVE_BYTES = 65536
 P = ParamSpec("P")
 T = TypeVar("T")
 GONE = (errno.EADDRNOTAVAIL, errno.ENODEV)
-
-
-@dataclass(frozen=True, slots=True)
-class InterfaceAddress:
-    """An address on an interface, with its prefix length."""
-
-    interface: str
-    address: Address
-    prefix_length: int
 
 
 @dataclass(frozen=True, slots=True)

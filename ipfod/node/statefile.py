@@ -1,0 +1,118 @@
+"""What ipfod took from the host and must give back: `/var/lib/ipfod/state.json`.
+
+The file is written before anything is taken and replaced in one step, so that a power cut leaves the old one
+or the new one. A damaged one is set aside and reported, never fatal: keepalived and the kernel still know the
+rest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from ipfod.addresses import Address, InterfaceAddress
+from ipfod.errors import Failed
+
+VERSION = 1
+DAMAGED_SUFFIX = ".damaged"
+SIZE_MAX_BYTES = 16 << 20  # 65536 VIPs take 4 MiB
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Everything that is to be given back. Keys are names of failovers."""
+
+    # What ipfod's keepalived may have put on interfaces.
+    virtual_ips: Mapping[str, tuple[InterfaceAddress, ...]] = field(default_factory=dict)
+    # By virtual router ID: the VIP that the group's adverts carry, which must not change while it exists.
+    anchors: Mapping[str, Mapping[int, Address]] = field(default_factory=dict)
+    modules: tuple[str, ...] = ()  # kernel modules that ipfod loaded
+
+
+def load(path: Path) -> tuple[Taken, str]:
+    """Read the file; the second value says what was wrong with it, "" if nothing was. Never raises.
+
+    A damaged file is renamed to `state.json.damaged`.
+    """
+    try:
+        with open(path, "rb") as file:
+            text = file.read(SIZE_MAX_BYTES + 1)
+    except FileNotFoundError:
+        return Taken(), ""
+    except OSError as error:
+        return Taken(), f"{path} cannot be read: {error.strerror}"
+    try:
+        return _parse(text), ""
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        aside = path.with_name(path.name + DAMAGED_SUFFIX)
+        try:
+            os.replace(path, aside)
+        except OSError as refused:
+            return Taken(), f"{path} is damaged ({error}) and cannot be set aside: {refused.strerror}"
+        return Taken(), f"{path} was damaged ({error}); it is now {aside}"
+
+
+def save(path: Path, taken: Taken) -> None:
+    """Replace the file, durably. Raises Failed."""
+    document = {
+        "version": VERSION,
+        "virtual_ips": {
+            name: [[entry.interface, str(entry.address), entry.prefix_length] for entry in entries]
+            for name, entries in taken.virtual_ips.items()
+        },
+        "anchors": {
+            name: {str(number): str(address) for number, address in anchors.items()}
+            for name, anchors in taken.anchors.items()
+        },
+        "modules": list(taken.modules),
+    }
+    temporary = path.with_name(path.name + ".new")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            json.dump(document, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise Failed(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _parse(text: bytes) -> Taken:
+    if len(text) > SIZE_MAX_BYTES:
+        raise ValueError("too large")
+    document: Any = json.loads(text)
+    if document["version"] != VERSION:
+        raise ValueError(f"version {document['version']!r}, {VERSION} is known")
+    return Taken(
+        virtual_ips={
+            name: tuple(_entry(*fields) for fields in entries)
+            for name, entries in document["virtual_ips"].items()
+        },
+        anchors={
+            name: {int(number): ip_address(address) for number, address in anchors.items()}
+            for name, anchors in document["anchors"].items()
+        },
+        modules=tuple(str(module) for module in document["modules"]),
+    )
+
+
+def _entry(interface: Any, address: Any, prefix_length: Any) -> InterfaceAddress:
+    if not (isinstance(interface, str) and isinstance(address, str) and isinstance(prefix_length, int)):
+        raise ValueError("a virtual IP is not [interface, address, prefix length]")
+    return InterfaceAddress(interface, ip_address(address), prefix_length)

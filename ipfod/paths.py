@@ -1,0 +1,12 @@
+"""Where ipfod keeps its files. Fixed; tests and the lab give each node a mount namespace of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CONFIGURATION = Path("/etc/ipfod")
+RUNTIME = Path("/run/ipfod")  # goes at reboot
+STATE_FILE = Path("/var/lib/ipfod/state.json")
+# Failovers are directories of RUNTIME; a failover's name has no dot, so these cannot meet one.
+ACCEPTED = RUNTIME / "accepted.d"  # the last version of each configuration file that could be used
+LOCK = RUNTIME / "daemon.lock"
