@@ -112,7 +112,7 @@ class Netlink:
         indices: dict[str, int | None] = {}
         for entry in entries:
             if entry.interface not in indices:
-                indices[entry.interface] = next(iter(self._route.link_lookup(ifname=entry.interface)), None)
+                indices[entry.interface] = _index(entry.interface)
             if (index := indices[entry.interface]) is not None and self._remove_one(index, entry):
                 removed.append(entry)
         return tuple(removed)
@@ -152,3 +152,10 @@ class Netlink:
             await self._call(self._route.close)
             self._route = None
         self._worker.shutdown()
+
+
+def _index(interface: str) -> int | None:
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError:
+        return None

@@ -43,6 +43,7 @@ class ProblemCode(StrEnum):
     CONFIGURATION_INVALID = "configuration-invalid"
     INTERFACE_MISSING = "interface-missing"
     KEEPALIVED_FAILED = "keepalived-failed"
+    FIREWALL_BLOCKING = "firewall-blocking"
     FIREWALL_CHAIN_MISSING = "firewall-chain-missing"
     CHECK_FAILING = "check-failing"
     SCRIPT_FAILING = "script-failing"

@@ -19,7 +19,6 @@ from ipfod.addresses import Address, InterfaceAddress
 from ipfod.errors import Failed
 
 VERSION = 1
-DAMAGED_SUFFIX = ".damaged"
 SIZE_MAX_BYTES = 16 << 20  # 65536 VIPs take 4 MiB
 
 
@@ -32,6 +31,11 @@ class Taken:
     # By virtual router ID: the VIP that the group's adverts carry, which must not change while it exists.
     anchors: Mapping[str, Mapping[int, Address]] = field(default_factory=dict)
     modules: tuple[str, ...] = ()  # kernel modules that ipfod loaded
+
+
+def damaged(path: Path) -> Path:
+    """Where a damaged file is set aside."""
+    return path.with_name(path.name + ".damaged")
 
 
 def load(path: Path) -> tuple[Taken, str]:
@@ -49,7 +53,7 @@ def load(path: Path) -> tuple[Taken, str]:
     try:
         return _parse(text), ""
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        aside = path.with_name(path.name + DAMAGED_SUFFIX)
+        aside = damaged(path)
         try:
             os.replace(path, aside)
         except OSError as refused:

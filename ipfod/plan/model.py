@@ -54,6 +54,7 @@ class FailoverPlan:
 
     failover: Failover
     interface: str
+    addresses: tuple[Address, ...]  # the node's own on that interface
     groups: tuple[Group, ...]
 
     @property

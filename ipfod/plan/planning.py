@@ -23,7 +23,7 @@ def plan_failover(failover: Failover, here: Here, anchors: Anchors) -> FailoverP
     if failover.nodes and here.addresses and not set(here.addresses) & set(failover.nodes):
         raise PlanError(_not_listed(failover, here))
     groups = tuple(_group(failover, slot, here, known, anchors) for slot in layout(failover))
-    return FailoverPlan(failover=failover, interface=here.interface, groups=groups)
+    return FailoverPlan(failover, here.interface, here.addresses, groups)
 
 
 def known_nodes(failover: Failover, own: tuple[Address, ...]) -> tuple[Address, ...]:

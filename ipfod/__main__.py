@@ -1,0 +1,67 @@
+"""`ipfod`, the daemon, and `ipfod cleanup`, which gives back everything that it took."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from ipfod import __version__
+from ipfod.errors import IpfodError
+
+FAILED = 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0 done, 1 failed, 2 usage."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=_format())
+    if os.geteuid() != 0:
+        print("ipfod: only root may do this", file=sys.stderr)
+        return FAILED
+    try:
+        return _cleanup() if arguments.command == "cleanup" else _serve()
+    except IpfodError as error:
+        print(f"ipfod: {error}", file=sys.stderr)
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ipfod",
+        description="Keeps virtual IP addresses alive: runs and watches keepalived as /etc/ipfod says. "
+        "Administrators use ipfoctl.",
+    )
+    parser.add_argument("--version", action="version", version=f"ipfod {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("cleanup", help="stop ipfod and keepalived, release VIPs, remove rules and modules")
+    return parser
+
+
+def _serve() -> int:
+    from ipfod.daemon import Daemon
+
+    asyncio.run(_run(Daemon))
+    return 0
+
+
+async def _run(daemon: type) -> None:
+    await daemon().run()
+
+
+def _cleanup() -> int:
+    from ipfod.cleanup import cleanup
+
+    return asyncio.run(cleanup())
+
+
+def _format() -> str:
+    """The journal adds time and name by itself, see JOURNAL_STREAM in systemd.exec(5)."""
+    return "%(message)s" if "JOURNAL_STREAM" in os.environ else "%(asctime)s %(levelname)s %(message)s"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

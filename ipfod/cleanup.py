@@ -1,0 +1,166 @@
+"""`ipfod cleanup`: stops everything and gives back what ipfod took from the host. Reads top-down.
+
+It needs no configuration: what is to be released is known from the state file, from what keepalived was given
+and from the configuration, whatever of them is left. It can be run again at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Awaitable, Iterable
+
+from ipfod import paths
+from ipfod.addresses import InterfaceAddress
+from ipfod.config.load import load_directory
+from ipfod.config.model import Failover
+from ipfod.errors import Failed, IpfodError
+from ipfod.firewall.keeper import FirewallKeeper
+from ipfod.host.netlink import Host, Netlink
+from ipfod.host.processes import end
+from ipfod.keepalived.files import KeepalivedFiles
+from ipfod.keepalived.launcher import PlainLauncher
+from ipfod.keepalived.reread import virtual_ips_in
+from ipfod.lock import DaemonLock
+from ipfod.node import statefile
+from ipfod.supervise.settle import DEFAULT_INTERFACE
+
+DAEMON_STOPS_S = 15.0
+DEFAULT_MODULE = "ip_vs"  # the documentation's; named even when nothing says that it was ever loaded
+
+
+async def cleanup() -> int:
+    """Do it all, whatever fails on the way; returns 0, or 1 if something is left."""
+    failures: list[str] = []
+    taken, damage = statefile.load(paths.STATE_FILE)
+    if damage:
+        print(f"ipfod cleanup: {damage}")
+    failovers = load_directory(paths.CONFIGURATION, os.environ).failovers
+    netlink = Netlink()
+    await netlink.open()
+    try:
+        known = _known(taken, failovers)
+        held = _held(await netlink.host(), known, failovers)
+        print("OpenShift IP Failover service terminating.")
+        _leave_modules(taken, failovers)
+        print("  - Cleaning up ...")
+        await _step(failures, _stop_daemon())
+        await _step(failures, _stop_keepalived())
+        await _step(failures, _remove_rules())
+        await _step(failures, _release(netlink, held, known, failovers))
+    finally:
+        await netlink.close()
+    if not failures:
+        _remove_files()
+    for failure in failures:
+        print(f"ipfod cleanup: {failure}")
+    return 1 if failures else 0
+
+
+async def _step(failures: list[str], step: Awaitable[None]) -> None:
+    try:
+        await step
+    except IpfodError as error:
+        failures.append(str(error))
+
+
+# ---------------------------------------------------------------- what there is
+
+
+def _known(taken: statefile.Taken, failovers: Iterable[Failover]) -> frozenset[InterfaceAddress]:
+    """VIPs with their interface, as the state file, keepalived's configurations and the failovers name them."""
+    known = {entry for entries in taken.virtual_ips.values() for entry in entries}
+    for name in _runtime_directories():
+        configuration = KeepalivedFiles(paths.RUNTIME / name).configuration
+        if configuration.is_file():
+            known.update(virtual_ips_in(configuration.read_text(errors="replace")))
+    for failover in failovers:
+        interface = failover.interface or DEFAULT_INTERFACE
+        known.update(
+            InterfaceAddress(interface, address, failover.prefix_length_of(address))
+            for address in failover.virtual_ips
+        )
+    return frozenset(known)
+
+
+def _held(
+    host: Host, known: frozenset[InterfaceAddress], failovers: Iterable[Failover]
+) -> frozenset[InterfaceAddress]:
+    """Those that are on an interface now; a failover's VIPs on whatever interface it found for itself."""
+    anywhere = {
+        (address, failover.prefix_length_of(address))
+        for failover in failovers
+        if failover.interface is None
+        for address in failover.virtual_ips
+    }
+    return frozenset(
+        entry for entry in host.addresses if entry in known or (entry.address, entry.prefix_length) in anywhere
+    )
+
+
+def _runtime_directories() -> list[str]:
+    if not paths.RUNTIME.is_dir():
+        return []
+    return [entry.name for entry in os.scandir(paths.RUNTIME) if entry.is_dir(follow_symlinks=False)]
+
+
+# ---------------------------------------------------------------- what is done
+
+
+def _leave_modules(taken: statefile.Taken, failovers: Iterable[Failover]) -> None:
+    """Kernel modules stay: this version of ipfod loads none, and what others loaded is theirs."""
+    configured = [module for failover in failovers for module in failover.kernel_modules]
+    for module in dict.fromkeys([*taken.modules, *configured] or [DEFAULT_MODULE]):
+        print(f"  - Removing {module} module ... not loaded by ipfod, left alone")
+
+
+async def _stop_daemon() -> None:
+    if not paths.LOCK.exists():
+        return
+    with DaemonLock(paths.LOCK) as lock:
+        if pid := lock.holder():
+            await end(pid, DAEMON_STOPS_S)
+            if lock.holder():
+                raise Failed(f"ipfod, process {pid}, does not stop")
+
+
+async def _stop_keepalived() -> None:
+    launchers = [PlainLauncher(KeepalivedFiles(paths.RUNTIME / name)) for name in _runtime_directories()]
+    await asyncio.gather(*(launcher.stop() for launcher in launchers))
+
+
+async def _remove_rules() -> None:
+    keeper = FirewallKeeper()
+    try:
+        for sentence in await keeper.remove_all():
+            print(f"  - Removing firewall rule ... {sentence}")
+    finally:
+        keeper.close()
+
+
+async def _release(
+    netlink: Netlink,
+    held: frozenset[InterfaceAddress],
+    known: frozenset[InterfaceAddress],
+    failovers: Iterable[Failover],
+) -> None:
+    """Take the VIPs off; those that keepalived gave up while it was stopped are listed as well."""
+    for interface in sorted({entry.interface for entry in held or known} or {DEFAULT_INTERFACE}):
+        mine = sorted((entry for entry in held if entry.interface == interface), key=_order)
+        addresses = "".join(f" {entry.address}" for entry in mine)
+        print(f"  - Releasing VIPs{addresses} (interface {interface}) ...")
+    left = held | _held(await netlink.host(), known, failovers)
+    await netlink.remove(left)
+    if still := _held(await netlink.host(), known, failovers):
+        raise Failed(f"still on an interface: {', '.join(str(entry.address) for entry in still)}")
+
+
+def _order(entry: InterfaceAddress) -> tuple[int, int]:
+    return entry.address.version, int(entry.address)
+
+
+def _remove_files() -> None:
+    shutil.rmtree(paths.RUNTIME, ignore_errors=True)
+    for path in (paths.STATE_FILE, statefile.damaged(paths.STATE_FILE)):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,186 @@
+"""The daemon: who is started, in which order, and how it all ends. Reads top-down like a table of contents."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import time
+from contextlib import AsyncExitStack
+
+from ipfod import __version__, paths
+from ipfod.bus.service import Service
+from ipfod.errors import Failed, IpfodError
+from ipfod.host.listeners import ListenerEvents
+from ipfod.host.netlink import Netlink
+from ipfod.host.notify import Notifier
+from ipfod.keepalived.launcher import dump_signal
+from ipfod.lock import DaemonLock
+from ipfod.node.events import Change, Event, ProblemCleared, ProblemRaised
+from ipfod.node.model import State, Transition
+from ipfod.node.node import Node
+from ipfod.plan.model import Group
+from ipfod.supervise.failover import Surroundings
+from ipfod.supervise.fleet import Fleet
+from ipfod.supervise.guard import FirewallGuard
+from ipfod.supervise.wire import Wire
+
+log = logging.getLogger(__name__)
+
+# Addresses come in bursts, one message each; a dump after the burst tells the same as one after each.
+ADDRESSES_SETTLE_S = 0.02
+
+
+class Daemon:
+    """Owns everything that runs. `run` ends when a signal or the loss of the bus says so."""
+
+    def __init__(self) -> None:
+        self._node = Node(socket.gethostname())
+        self._notifier = Notifier()
+        self._netlink = Netlink()
+        self._service = Service(self._node, self)
+        self._guard = FirewallGuard(self._emit)
+        self._wire = Wire(self._emit)
+        self._addresses_changed = asyncio.Event()
+        self._ending = asyncio.Event()
+        self._fleet: Fleet
+
+    async def run(self) -> None:
+        """Serve until SIGTERM, then stop keepalived and give back what was taken. Raises Failed.
+
+        Raises it also when the bus is lost: keepalived is left alone then, and systemd starts ipfod again.
+        """
+        async with AsyncExitStack() as stack:
+            lock = stack.enter_context(DaemonLock(paths.LOCK))
+            lock.take()
+            number = await dump_signal()
+            await self._netlink.open(self._addresses_changed.set)
+            stack.push_async_callback(self._netlink.close)
+            await self._service.start()
+            stack.push_async_callback(self._service.stop)
+            around = Surroundings(self._netlink, self._emit, self._masters, number)
+            self._fleet = Fleet(around, self._wire, self._guard)
+            self._guard.open()
+            stack.callback(self._guard.close)
+            stack.callback(self._wire.close)
+            self._watch_listeners(stack)
+            self._take_signals(stack)
+            await self._fleet.start()
+            stack.push_async_callback(self._fleet.close)
+            self._notifier.ready()
+            log.info("ipfod %s serves %d failovers", __version__, len(self._node.failovers))
+            await self._serve()
+            self._notifier.stopping()
+            await self._fleet.stop()
+            await self._guard.remove()
+
+    async def reload(self) -> None:
+        """Read the configuration again (D-Bus `Reload`, SIGHUP). Raises InvalidConfiguration, Failed."""
+        self._notifier.reloading()
+        try:
+            await self._fleet.reload()
+        finally:
+            self._notifier.ready()
+
+    # ------------------------------------------------------------ loops
+
+    async def _serve(self) -> None:
+        loops = {
+            asyncio.create_task(self._watch_addresses(), name="addresses"),
+            asyncio.create_task(self._guard.watch(), name="firewall guard"),
+            asyncio.create_task(self._watch_bus(), name="bus"),
+        }
+        end = asyncio.create_task(self._ending.wait(), name="end")
+        try:
+            done, _ = await asyncio.wait(loops | {end}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {end}:
+                task.result()  # a loop ends only by its exception
+        finally:
+            for task in loops | {end}:
+                task.cancel()
+            await asyncio.gather(*loops, end, return_exceptions=True)
+
+    async def _watch_addresses(self) -> None:
+        while True:
+            await self._addresses_changed.wait()
+            await asyncio.sleep(ADDRESSES_SETTLE_S)
+            self._addresses_changed.clear()
+            try:
+                await self._fleet.look()
+            except Failed as error:
+                log.warning("addresses: %s", error)
+
+    async def _watch_bus(self) -> None:
+        await self._service.wait_lost()
+        raise Failed("the system bus is gone", hint="keepalived goes on; ipfod starts again with the bus")
+
+    def _watch_listeners(self, stack: AsyncExitStack) -> None:
+        try:
+            events = ListenerEvents(lambda port, _: self._fleet.trigger_checks(port))
+        except OSError as error:
+            log.warning("closed listeners are seen at the next check only: %s", error.strerror)
+        else:
+            stack.callback(events.close)
+
+    # ------------------------------------------------------------ signals
+
+    def _take_signals(self, stack: AsyncExitStack) -> None:
+        loop = asyncio.get_running_loop()
+        reloads: set[asyncio.Task[None]] = set()
+
+        def hang_up() -> None:
+            task = loop.create_task(self._reload_by_signal(), name="reload")
+            reloads.add(task)
+            task.add_done_callback(reloads.discard)
+
+        for number, action in (
+            (signal.SIGTERM, self._ending.set),
+            (signal.SIGINT, self._ending.set),
+            (signal.SIGHUP, hang_up),
+        ):
+            loop.add_signal_handler(number, action)
+            stack.callback(loop.remove_signal_handler, number)
+
+    async def _reload_by_signal(self) -> None:
+        try:
+            await self.reload()
+        except IpfodError as error:
+            log.error("reload: %s", error)
+
+    # ------------------------------------------------------------ events
+
+    def _emit(self, event: Event) -> None:
+        changes = self._node.apply(event, time.time_ns() // 1000)
+        if changes:
+            self._service.publish(changes)
+            told = [change for change in changes if _log(change)]
+            if told:
+                self._notifier.status(self._summary())
+
+    def _masters(self, failover: str) -> tuple[Group, ...]:
+        groups = self._node.groups.values()
+        return tuple(
+            status.group
+            for status in groups
+            if status.state is State.MASTER and status.group.failover == failover
+        )
+
+    def _summary(self) -> str:
+        groups = self._node.groups.values()
+        master = sum(status.state is State.MASTER for status in groups)
+        return f"master of {master} of {len(groups)} groups, {len(self._node.problems)} problems"
+
+
+def _log(change: Change) -> bool:
+    """Write what an administrator wants to read later; False if it is nothing of that kind."""
+    match change:
+        case Transition():
+            log.info("%s: %s -> %s: %s", change.group_name, change.old, change.new, change.reason)
+        case ProblemRaised(problem):
+            log.warning("%s: %s (%s)", problem.code, problem.text, problem.hint)
+        case ProblemCleared(problem):
+            log.info("%s is over: %s", problem.code, problem.object)
+        case _:
+            return False
+    return True

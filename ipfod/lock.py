@@ -1,0 +1,54 @@
+"""One ipfod at a time on a node: a locked file with the pid of who holds it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Self
+
+from ipfod.errors import Failed
+
+PID_MAX_DIGITS = 10
+
+
+class DaemonLock:
+    """The kernel gives the lock back when its holder ends, by whatever cause."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        try:
+            self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._descriptor = os.open(self._path, flags, 0o600)
+        except OSError as error:
+            raise Failed(f"{self._path}: {error.strerror}", hint="ipfod runs as root") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def take(self) -> None:
+        """Become the holder. Raises Failed if another process is."""
+        if not self._try():
+            raise Failed(f"another ipfod runs, process {self.holder()}", hint="systemctl stop ipfod")
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
+
+    def holder(self) -> int:
+        """The pid of the process that holds the lock, 0 if none does (or it has not said who it is yet)."""
+        if self._try():
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            return 0
+        text = os.pread(self._descriptor, PID_MAX_DIGITS, 0)
+        return int(text) if text.isdigit() else 0
+
+    def _try(self) -> bool:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

@@ -1,0 +1,80 @@
+"""What a dead keepalived can no longer do: take its VIPs off the interface and tell its peers.
+
+Both happen group by group on the netlink worker thread, so that each VIP is on no node only for as long as its
+own group takes, and on two nodes never: the parting advert leaves after the addresses are gone.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from ipfod.addresses import InterfaceAddress
+from ipfod.errors import Failed
+from ipfod.host.netlink import Netlink
+from ipfod.keepalived.render import advertised, instance_version
+from ipfod.plan.model import FailoverPlan, Group
+from ipfod.vrrp.parting import Parting, PartingGroup
+
+log = logging.getLogger(__name__)
+
+
+class Farewell:
+    """Parting adverts of one failover, made ready ahead of time."""
+
+    def __init__(self, netlink: Netlink) -> None:
+        self._netlink = netlink
+        self._plan: FailoverPlan | None = None
+        self._parting: Parting | None = None
+
+    def prepare(self, plan: FailoverPlan) -> None:
+        """Make everything ready for a plan. A failure is only logged: peers then wait a master-down time."""
+        self.close()
+        self._plan = plan
+        parting = Parting(plan.interface, [_parting_group(plan, group) for group in plan.groups])
+        try:
+            parting.open()
+        except Failed as error:
+            log.warning("%s", error)
+        else:
+            self._parting = parting
+
+    async def say(self, groups: tuple[Group, ...]) -> None:
+        """Take the VIPs of groups off and send their parting adverts."""
+        plan = self._plan
+        if plan is not None and groups:
+            await self._netlink.in_worker(lambda: self._say(plan, groups))
+
+    def _say(self, plan: FailoverPlan, groups: tuple[Group, ...]) -> None:
+        for group in groups:
+            self._netlink.remove_now(virtual_ip_addresses(plan, (group,)))
+            if self._parting is not None:
+                for error in self._parting.send([(group.ip_version, group.virtual_router_id)]):
+                    log.warning("%s: parting advert not sent: %s", group.name, error.strerror)
+
+    def close(self) -> None:
+        if self._parting is not None:
+            self._parting.close()
+            self._parting = None
+
+
+def virtual_ip_addresses(plan: FailoverPlan, groups: tuple[Group, ...]) -> tuple[InterfaceAddress, ...]:
+    """The VIPs of groups as they are on the interface."""
+    return tuple(
+        InterfaceAddress(plan.interface, address, plan.failover.prefix_length_of(address))
+        for group in groups
+        for address in group.virtual_ips
+    )
+
+
+def _parting_group(plan: FailoverPlan, group: Group) -> PartingGroup:
+    assert group.source is not None, "a failover is started when its interface has an address"
+    version = instance_version(plan.failover, group)
+    return PartingGroup(
+        version=version,
+        virtual_router_id=group.virtual_router_id,
+        addresses=advertised(plan.failover, group),
+        interval_cs=round(plan.failover.advert_interval_s * 100),
+        source=group.source,
+        peers=group.peers,
+        auth_pass=plan.failover.auth_pass if version == 2 else None,
+    )

@@ -1,0 +1,278 @@
+"""All failovers of the node: configuration put in force, the ledger of what was taken, the reconciling look."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from ipfod import paths
+from ipfod.addresses import InterfaceAddress
+from ipfod.config.model import Complaint
+from ipfod.errors import Failed, InvalidConfiguration
+from ipfod.host.netlink import Host
+from ipfod.keepalived.files import KeepalivedFiles
+from ipfod.keepalived.launcher import PlainLauncher
+from ipfod.node import statefile
+from ipfod.node.events import AddressesSeen, KeepalivedChanged, PlanApplied, ProblemsSeen
+from ipfod.node.model import KeepalivedState, Problem, ProblemCode
+from ipfod.plan.model import FailoverPlan, Plan
+from ipfod.supervise.failover import Supervisor, Surroundings
+from ipfod.supervise.farewell import virtual_ip_addresses
+from ipfod.supervise.guard import FirewallGuard
+from ipfod.supervise.loading import Loading, load, remember
+from ipfod.supervise.settle import Settlement, settle
+from ipfod.supervise.wire import Wire
+
+log = logging.getLogger(__name__)
+
+Ledger = dict[str, tuple[InterfaceAddress, ...]]
+
+
+class Fleet:
+    """The supervisors of all failovers, and the plan that they run."""
+
+    def __init__(self, around: Surroundings, wire: Wire, guard: FirewallGuard) -> None:
+        self._around = around
+        self._wire = wire
+        self._guard = guard
+        self._taken = statefile.Taken()
+        self._loading = Loading((), (), frozenset())
+        self._plan = Plan({})
+        self._supervisors: dict[str, Supervisor] = {}
+        self._host: Host | None = None
+        self._turn = asyncio.Lock()
+
+    # ------------------------------------------------------------ from outside
+
+    async def start(self) -> None:
+        """Put the configuration in force; keepalived processes of an earlier ipfod are taken over."""
+        self._taken, damage = statefile.load(paths.STATE_FILE)
+        if damage:
+            hint = "what keepalived and the kernel know was found again; VIPs of removed failovers may be left"
+            problem = Problem(ProblemCode.STATE_DAMAGED, str(paths.STATE_FILE), damage, hint)
+            self._around.emit(ProblemsSeen("state", (problem,)))
+        async with self._turn:
+            self._load()
+            await self._put_in_force(await self._around.netlink.host(), first=True)
+
+    async def reload(self) -> None:
+        """Read the configuration again. Raises InvalidConfiguration after the good files are in force."""
+        async with self._turn:
+            self._load()
+            complaints = await self._put_in_force(await self._around.netlink.host())
+        errors = [complaint for complaint in complaints if not complaint.warning]
+        if errors:
+            raise InvalidConfiguration("\n".join(str(complaint) for complaint in errors))
+
+    async def look(self) -> None:
+        """Links or addresses changed: read them again, and plan anew if this node's own are others now."""
+        async with self._turn:
+            host = await self._around.netlink.host()
+            self._wire.listen()
+            if self._own(host) == self._own(self._host):
+                self._see(host)
+            else:
+                await self._put_in_force(host)
+
+    async def stop(self) -> None:
+        """End every keepalived and give back its VIPs."""
+        async with self._turn:
+            await self._stop(self._supervisors.keys(), "ipfod was stopped")
+            self._write_ledger({})
+
+    async def close(self) -> None:
+        """Let go of every keepalived and leave it running."""
+        async with self._turn:
+            await asyncio.gather(*(supervisor.close() for supervisor in self._supervisors.values()))
+            self._supervisors.clear()
+
+    def trigger_checks(self, port: int) -> None:
+        """A listener on `port` was closed; 0: any may have been."""
+        for supervisor in self._supervisors.values():
+            supervisor.trigger_check(port)
+
+    # ------------------------------------------------------------ configuration
+
+    def _load(self) -> None:
+        self._loading = load(paths.CONFIGURATION, os.environ, paths.ACCEPTED)
+
+    def _settle(self, host: Host) -> Settlement:
+        return settle(
+            self._loading.failovers,
+            host,
+            in_force={name: supervisor.plan for name, supervisor in self._supervisors.items()},
+            ledger=[entry for entries in self._taken.virtual_ips.values() for entry in entries],
+            anchors=self._taken.anchors,
+        )
+
+    async def _put_in_force(self, host: Host, *, first: bool = False) -> tuple[Complaint, ...]:
+        """Make everything fit the configuration and the host. Answers all complaints."""
+        settlement = self._settle(host)
+        plans, refused = await self._examined(settlement)
+        self._plan = Plan(plans)
+        self._around.emit(PlanApplied(self._plan))
+        complaints = (*self._loading.complaints, *settlement.complaints, *refused)
+        self._report(complaints, settlement.waiting)
+        self._wire.follow(self._plan)
+        self._see(host)
+        runnable = {name: plan for name, plan in plans.items() if self._can_run(name, settlement)}
+        self._write_ledger(runnable, keep=self._taken.virtual_ips)
+        if first:
+            await self._bury_the_past(runnable, complaints)
+        gone = self._supervisors.keys() - plans.keys()
+        await self._stop(gone, "no longer configured")
+        await self._guard.follow(self._plan)
+        await asyncio.gather(*(self._run(plan) for plan in runnable.values()))
+        self._write_ledger(runnable)
+        good = [plan.failover for plan in plans.values() if plan.failover in self._loading.failovers]
+        remember(good, paths.ACCEPTED)
+        return complaints
+
+    async def _examined(self, settlement: Settlement) -> tuple[dict[str, FailoverPlan], list[Complaint]]:
+        """The plans that keepalived accepts. In place of one that it refuses stays what runs now."""
+        plans = dict(settlement.plan.failovers)
+        refused: list[Complaint] = []
+
+        async def examine(name: str) -> None:
+            supervisor = self._supervisors.get(name) or self._supervisor(plans[name])
+            try:
+                await supervisor.examine(plans[name])
+            except Failed as error:
+                source = plans[name].failover.source
+                refused.append(Complaint(source.file, 1, "virtual_ips", error.text, ""))
+                if name in self._supervisors:
+                    plans[name] = supervisor.plan
+                else:
+                    del plans[name]
+
+        await asyncio.gather(*(examine(name) for name in list(plans) if self._can_run(name, settlement)))
+        return plans, refused
+
+    def _can_run(self, name: str, settlement: Settlement) -> bool:
+        return name in self._supervisors or name not in settlement.waiting
+
+    def _supervisor(self, plan: FailoverPlan) -> Supervisor:
+        return Supervisor(plan, KeepalivedFiles(paths.RUNTIME / plan.name), self._around)
+
+    async def _run(self, plan: FailoverPlan) -> None:
+        if (supervisor := self._supervisors.get(plan.name)) is None:
+            self._supervisors[plan.name] = supervisor = self._supervisor(plan)
+            await supervisor.start()
+            return
+        if supervisor.plan != plan:
+            try:
+                await supervisor.update(plan)
+            except Failed as error:
+                log.error("%s: %s", plan.name, error)
+
+    async def _stop(self, names: Iterable[str], text: str) -> None:
+        stopping = [self._supervisors.pop(name) for name in list(names)]
+        await asyncio.gather(*(supervisor.stop(text) for supervisor in stopping))
+
+    async def _bury_the_past(
+        self, runnable: Mapping[str, FailoverPlan], complaints: tuple[Complaint, ...]
+    ) -> None:
+        """End keepalived processes that no configuration wants any more; take VIPs off that nothing serves."""
+        stale: set[InterfaceAddress] = set()
+        for name in {*self._taken.virtual_ips, *_runtime_names()}:
+            launcher = PlainLauncher(KeepalivedFiles(paths.RUNTIME / name))
+            running = await launcher.running()
+            if name in runnable:
+                stale.update(() if running else self._taken.virtual_ips.get(name, ()))
+            elif not running or not _is_complained_of(name, complaints):
+                await launcher.stop()
+                stale.update(self._taken.virtual_ips.get(name, ()))
+        for entry in await self._around.netlink.remove(stale - set(_served(runnable))):
+            log.info("%s on %s: left over, taken off", entry.address, entry.interface)
+
+    # ------------------------------------------------------------ what is seen and said
+
+    def _see(self, host: Host) -> None:
+        self._host = host
+        interfaces = {plan.interface for plan in self._plan.failovers.values()}
+        self._around.emit(
+            AddressesSeen({name: frozenset(entry.address for entry in host.on(name)) for name in interfaces})
+        )
+
+    def _own(self, host: Host | None) -> tuple[object, ...]:
+        """What planning takes from the host: a change of anything else moves nothing."""
+        if host is None:
+            return ()
+        served = set(_served(self._plan.failovers))
+        own = frozenset(entry for entry in host.addresses if entry not in served)
+        return host.interfaces, host.default_interface, own
+
+    def _report(self, complaints: Iterable[Complaint], waiting: Mapping[str, str]) -> None:
+        by_file: dict[str, list[str]] = {}
+        for complaint in complaints:
+            if complaint.warning:
+                log.warning("%s", complaint)
+            else:
+                by_file.setdefault(complaint.file, []).append(str(complaint))
+        hint = "correct the file, then ipfoctl reload; until then what ran before runs on"
+        problems = [
+            Problem(ProblemCode.CONFIGURATION_INVALID, file, "\n".join(texts), hint)
+            for file, texts in by_file.items()
+        ]
+        for name, why in waiting.items():
+            hint = "it is taken up as soon as the interface is there"
+            problems.append(Problem(ProblemCode.INTERFACE_MISSING, name, why, hint))
+            if name not in self._supervisors:
+                self._around.emit(KeepalivedChanged(name, KeepalivedState.STOPPED, 0, why))
+        self._around.emit(ProblemsSeen("configuration", tuple(problems)))
+
+    # ------------------------------------------------------------ the ledger
+
+    def _write_ledger(
+        self,
+        plans: Mapping[str, FailoverPlan],
+        *,
+        keep: Mapping[str, tuple[InterfaceAddress, ...]] | None = None,
+    ) -> None:
+        """Note what keepalived may put on interfaces, before it does; `keep` is what may still be there."""
+        ledger = {name: set(entries) for name, entries in (keep or {}).items()}
+        for name, plan in plans.items():
+            ledger.setdefault(name, set()).update(virtual_ip_addresses(plan, plan.groups))
+        anchors = {
+            name: {group.virtual_router_id: group.anchor for group in plan.groups}
+            for name, plan in self._plan.failovers.items()
+        }
+        taken = replace(
+            self._taken,
+            virtual_ips={name: tuple(sorted(entries, key=_order)) for name, entries in ledger.items()},
+            anchors=anchors,
+        )
+        if taken != self._taken:
+            self._taken = taken
+            try:
+                statefile.save(paths.STATE_FILE, taken)
+            except Failed as error:
+                problem = Problem(
+                    ProblemCode.STATE_DAMAGED, str(paths.STATE_FILE), error.text, "free some space"
+                )
+                self._around.emit(ProblemsSeen("state", (problem,)))
+
+
+def _order(entry: InterfaceAddress) -> tuple[int, int]:
+    return entry.address.version, int(entry.address)
+
+
+def _served(plans: Mapping[str, FailoverPlan]) -> Iterable[InterfaceAddress]:
+    for plan in plans.values():
+        yield from virtual_ip_addresses(plan, plan.groups)
+
+
+def _runtime_names() -> list[str]:
+    """Names of failovers that an earlier ipfod ran: each has a directory of its own."""
+    if not paths.RUNTIME.is_dir():
+        return []
+    return [entry.name for entry in os.scandir(paths.RUNTIME) if entry.is_dir() and "." not in entry.name]
+
+
+def _is_complained_of(name: str, complaints: Iterable[Complaint]) -> bool:
+    """Whether a keepalived belongs to a file that is bad now: it runs on until the file is good or gone."""
+    files = {os.path.basename(complaint.file).rpartition(".")[0] for complaint in complaints}
+    return name in files

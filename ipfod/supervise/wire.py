@@ -1,0 +1,117 @@
+"""Who is master of each group, heard on the interfaces of all failovers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from ipfod.errors import Failed
+from ipfod.node.events import Event, MasterHeard
+from ipfod.plan.model import GroupKey, Plan
+from ipfod.vrrp.listener import Heard, Listener
+from ipfod.vrrp.masters import MasterChange, Masters
+
+log = logging.getLogger(__name__)
+
+
+class _Segment:
+    """One interface: a listener and the masters heard on it."""
+
+    def __init__(self, interface: str, tell: Callable[[str, MasterChange], None]) -> None:
+        self._interface = interface
+        self._tell = tell
+        self._masters = Masters()
+        self._listener: Listener | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def listen(self) -> None:
+        """Open the listener unless it is open. A missing interface is tried again when links change."""
+        if self._listener is not None:
+            return
+        listener = Listener(self._interface, self._heard, lost=self._lost)
+        try:
+            listener.open()
+        except Failed as error:
+            log.info("%s", error)
+            return
+        self._listener = listener
+
+    def current(self, ip_version: int, virtual_router_id: int) -> MasterChange:
+        return self._masters.current(ip_version, virtual_router_id)
+
+    def _heard(self, heard: Heard) -> None:
+        now = asyncio.get_running_loop().time()
+        self._tell_all(self._masters.heard(heard.advert, now))
+        if self._timer is None:
+            self._arm()
+
+    def _arm(self) -> None:
+        deadline = self._masters.next_deadline()
+        if deadline is not None:
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        if self._listener is not None:
+            self._listener.catch_up()
+        self._tell_all(self._masters.expire(asyncio.get_running_loop().time()))
+        self._arm_again()
+
+    def _arm_again(self) -> None:
+        self._timer = None
+        self._arm()
+
+    def _tell_all(self, changes: tuple[MasterChange, ...]) -> None:
+        for change in changes:
+            self._tell(self._interface, change)
+
+    def _lost(self, error: OSError) -> None:
+        log.info("%s: no longer heard: %s", self._interface, error.strerror)
+        self._listener = None
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._listener is not None:
+            self._listener.close()
+
+
+class Wire:
+    """Turns adverts on the interfaces of a plan into events about its groups."""
+
+    def __init__(self, emit: Callable[[Event], None]) -> None:
+        self._emit = emit
+        self._segments: dict[str, _Segment] = {}
+        self._groups: dict[tuple[str, int, int], GroupKey] = {}
+
+    def follow(self, plan: Plan) -> None:
+        """Listen where the plan's groups are, and nowhere else."""
+        self._groups = {
+            (planned.interface, group.ip_version, group.virtual_router_id): group.key
+            for planned in plan.failovers.values()
+            for group in planned.groups
+        }
+        wanted = {planned.interface for planned in plan.failovers.values()}
+        for interface in self._segments.keys() - wanted:
+            self._segments.pop(interface).close()
+        for interface in wanted - self._segments.keys():
+            self._segments[interface] = _Segment(interface, self._tell)
+        self.listen()
+        for (interface, ip_version, virtual_router_id), key in self._groups.items():
+            now = self._segments[interface].current(ip_version, virtual_router_id)
+            self._emit(MasterHeard(key, now.address, now.priority))
+
+    def listen(self) -> None:
+        """Open what could not be opened before; to be called when links changed."""
+        for segment in self._segments.values():
+            segment.listen()
+
+    def _tell(self, interface: str, change: MasterChange) -> None:
+        key = self._groups.get((interface, change.ip_version, change.virtual_router_id))
+        if key is not None:
+            self._emit(MasterHeard(key, change.address, change.priority))
+
+    def close(self) -> None:
+        for segment in self._segments.values():
+            segment.close()
+        self._segments.clear()
