@@ -42,7 +42,7 @@ from ipfod.node.model import (
     Transition,
     VirtualIPStatus,
 )
-from ipfod.node.reasons import reason_for
+from ipfod.node.reasons import Rival, reason_for
 from ipfod.plan.model import FailoverPlan, Group, GroupKey
 
 HISTORY_LENGTH = 1000  # contract: the last 1000 transitions
@@ -58,7 +58,7 @@ class Node:
         self._groups: dict[GroupKey, GroupStatus] = {}
         self._virtual_ips: dict[Address, VirtualIPStatus] = {}
         self._instances: dict[tuple[str, str], GroupKey] = {}
-        self._master_priority: dict[GroupKey, int] = {}
+        self._rivals: dict[GroupKey, Rival] = {}
         self._problems: dict[tuple[ProblemCode, str], tuple[str, Problem]] = {}
         self._history: deque[Transition] = deque(maxlen=HISTORY_LENGTH)
         self._addresses: Mapping[str, frozenset[Address]] = {}
@@ -117,7 +117,7 @@ class Node:
         for key in [key for key in self._groups if key not in groups]:
             yield from self._transition(key, State.STOPPED, "no longer configured", now)
             del self._groups[key]
-            self._master_priority.pop(key, None)
+            self._rivals.pop(key, None)
             yield Removed(key)
         for name in [name for name in self._failovers if name not in planned]:
             del self._failovers[name]
@@ -183,7 +183,7 @@ class Node:
             status,
             event.state,
             failover=self._failovers[key.failover],
-            master_priority=self._master_priority.get(key, 0),
+            rival=self._rivals.get(key),
             resync=event.resync,
         )
         yield from self._transition(key, event.state, reason, event.usec or now)
@@ -234,7 +234,10 @@ class Node:
         known = self._groups.get(event.group)
         if known is None:
             return
-        self._master_priority[event.group] = event.priority
+        if not event.address:
+            self._rivals.pop(event.group, None)
+        elif event.address != str(known.group.source):
+            self._rivals[event.group] = Rival(event.address, event.priority)
         if known.master != event.address:
             self._groups[event.group] = replace(known, master=event.address)
             yield Changed(event.group, frozenset({"master"}))

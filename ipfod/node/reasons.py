@@ -2,56 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ipfod.node.model import CheckState, FailoverStatus, GroupStatus, State
 
 
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """The other node that advertised a group last and has not said good-bye."""
+
+    address: str
+    priority: int
+
+
 def reason_for(
-    status: GroupStatus, new: State, *, failover: FailoverStatus, master_priority: int, resync: bool
+    status: GroupStatus, new: State, *, failover: FailoverStatus, rival: Rival | None, resync: bool
 ) -> str:
     """The reason of a change from `status.state` to `new`.
 
-    `master_priority` is the priority in the last advert heard for the group (0: none was heard); `resync` says
-    that ipfod asked for the state after a restart of its own and did not see the change happen.
+    `resync` says that ipfod asked for the state after a restart of its own and did not see the change happen.
     """
     if resync and status.state is State.UNKNOWN:
         return "found so when ipfod started"
     match new:
         case State.MASTER:
-            return _why_master(status, master_priority)
+            return _why_master(status, rival)
         case State.BACKUP:
-            return _why_backup(status, failover, master_priority)
+            return _why_backup(status, failover, rival)
         case State.FAULT:
-            return _why_fault(status, failover)
+            return _why_fault(failover)
         case State.STOPPED:
-            return "keepalived stopped this VRRP instance"
+            return "keepalived ended in order"
         case State.UNKNOWN:
             return "keepalived has not said yet"
 
 
-def _other_master(status: GroupStatus) -> str:
-    """The address of the other node that advertises the group, "" if there is none."""
-    return "" if status.master == str(status.group.source) else status.master
-
-
-def _why_master(status: GroupStatus, master_priority: int) -> str:
-    other = _other_master(status)
-    if not other or not master_priority:
+def _why_master(status: GroupStatus, rival: Rival | None) -> str:
+    if rival is None:
         return "no other node advertises it"
-    return f"priority {status.priority} is above {master_priority} of {other}"
+    if rival.priority < status.priority:
+        return f"priority {status.priority} is above {rival.priority} of {rival.address}"
+    return f"{rival.address}, priority {rival.priority}, fell silent"
 
 
-def _why_backup(status: GroupStatus, failover: FailoverStatus, master_priority: int) -> str:
-    other = _other_master(status)
+def _why_backup(status: GroupStatus, failover: FailoverStatus, rival: Rival | None) -> str:
     if status.state is State.FAULT:
         return f"check passes again: {failover.check_text}" if failover.check_text else "the fault is over"
-    if other and master_priority:
-        return f"advert from {other} with priority {master_priority}"
+    if rival is not None:
+        return f"advert from {rival.address} with priority {rival.priority}"
     if status.state in (State.UNKNOWN, State.STOPPED):
         return "keepalived started"
     return "another node advertises it"
 
 
-def _why_fault(status: GroupStatus, failover: FailoverStatus) -> str:
+def _why_fault(failover: FailoverStatus) -> str:
     if failover.check_state is CheckState.FAILING:
         return f"check failed: {failover.check_text}"
     if failover.check_state is CheckState.PENDING:

@@ -74,9 +74,11 @@ class Supervisor:
         self._turn = asyncio.Lock()
         self._watches: list[ProcessWatch] = []
         self._lost = asyncio.Event()
+        self._crashed = False
         self._held: tuple[Group, ...] = ()
         self._keeper: asyncio.Task[None] | None = None
         self._lines = 0
+        self._catching_up = False
         self._failures = 0
         self._started_at = 0.0
         self._reloaded_at = float("-inf")
@@ -155,8 +157,10 @@ class Supervisor:
 
     async def _adopt(self, pid: int) -> None:
         self._running(pid, "found running")
+        self._catching_up = True  # what waits in the FIFO happened while no ipfod looked
         self._fifo.drain()
         await self._resync()
+        self._catching_up = False
         await self._start_checks(wait=False)
         self._steer()
         await self._put_in_force()
@@ -221,7 +225,7 @@ class Supervisor:
             return
         name, priority = notification.name, notification.priority
         if (state := STATES.get(notification.word)) is not None:
-            self._around.emit(InstanceReported(self.name, name, state, priority))
+            self._around.emit(InstanceReported(self.name, name, state, priority, resync=self._catching_up))
         elif notification.word in PRIORITY_WORDS:
             self._around.emit(PriorityReported(self.name, name, priority))
 
@@ -247,6 +251,7 @@ class Supervisor:
     def _gone(self) -> None:
         if not self._lost.is_set():
             self._held = self._around.masters(self.name)
+            self._crashed = True
             self._lost.set()
 
     async def _keep(self) -> None:
@@ -254,9 +259,11 @@ class Supervisor:
         while True:
             await self._lost.wait()
             held, self._held = self._held, ()
-            await self._farewell.say(held)
-            if held or self._started_at:
+            farewell = asyncio.create_task(self._farewell.say(held), name=f"farewell of {self.name}")
+            if self._crashed:
+                self._crashed = False
                 self._report_failure(Failed("keepalived was killed or crashed"))
+            await farewell
             await self._revive()
 
     async def _revive(self) -> None:
