@@ -7,6 +7,7 @@ import asyncio
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from ipfod import __version__
@@ -26,6 +27,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _cleanup() if arguments.command == "cleanup" else _serve()
     except IpfodError as error:
         print(f"ipfod: {error}", file=sys.stderr)
+        return FAILED
+    except Exception as error:
+        if os.environ.get("IPFOD_DEBUG") == "1":
+            raise
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{os.path.basename(place.filename)}:{place.lineno}"
+        print(f"ipfod: internal error at {where}: {type(error).__name__}: {error}", file=sys.stderr)
         return FAILED
 
 

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 # Addresses come in bursts, one message each; a dump after the burst tells the same as one after each.
 ADDRESSES_SETTLE_S = 0.02
+LOOK_AGAIN_S = 1.0
 
 
 class Daemon:
@@ -59,7 +60,7 @@ class Daemon:
             stack.push_async_callback(self._netlink.close)
             await self._service.start()
             stack.push_async_callback(self._service.stop)
-            around = Surroundings(self._netlink, self._emit, self._masters, number)
+            around = Surroundings(self._netlink, self._emit, self._masters, self._wire.catch_up, number)
             self._fleet = Fleet(around, self._wire, self._guard)
             self._guard.open()
             stack.callback(self._guard.close)
@@ -109,7 +110,9 @@ class Daemon:
             try:
                 await self._fleet.look()
             except Failed as error:
-                log.warning("addresses: %s", error)
+                log.warning("%s", error)
+                self._addresses_changed.set()  # the truth is still to be read
+                await asyncio.sleep(LOOK_AGAIN_S)
 
     async def _watch_bus(self) -> None:
         await self._service.wait_lost()

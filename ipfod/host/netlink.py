@@ -27,6 +27,8 @@ RT_TABLE_MAIN = 254  # linux/rtnetlink.h
 RECEIVE_BYTES = 65536
 P = ParamSpec("P")
 T = TypeVar("T")
+# Thousands of VIPs that come or go take a second; each dump of them takes 0.15 s.
+DUMP_TRIES, DUMP_PAUSE_S = 30, 0.05
 GONE = (errno.EADDRNOTAVAIL, errno.ENODEV)
 
 
@@ -73,7 +75,14 @@ class Netlink:
 
     async def host(self) -> Host:
         """Dump links, addresses and the default route's interface."""
-        return await self._call(self._host)
+        for _ in range(DUMP_TRIES):
+            try:
+                return await self._call(self._host)
+            except Failed as error:
+                if not _interrupted(error):
+                    raise
+                await asyncio.sleep(DUMP_PAUSE_S)
+        raise Failed("addresses change too fast to be read")
 
     def _host(self) -> Host:
         links = {link["index"]: link for link in self._route.get_links()}
@@ -152,6 +161,11 @@ class Netlink:
             await self._call(self._route.close)
             self._route = None
         self._worker.shutdown()
+
+
+def _interrupted(error: Failed) -> bool:
+    """Whether a dump was cut short by a change; pyroute2 says so with code -1 (NLM_F_DUMP_INTR)."""
+    return isinstance(error.__cause__, NetlinkError) and error.__cause__.code == -1
 
 
 def _index(interface: str) -> int | None:

@@ -187,6 +187,8 @@ class Node:
             resync=event.resync,
         )
         yield from self._transition(key, event.state, reason, event.usec or now)
+        if event.state is State.MASTER:
+            self._rivals.pop(key, None)  # that it is gone is the reason of this change, not of a later one
 
     def _priority_reported(self, event: PriorityReported) -> Iterable[Change]:
         key = self._instances.get((event.failover, event.instance))
@@ -234,9 +236,10 @@ class Node:
         known = self._groups.get(event.group)
         if known is None:
             return
-        if not event.address:
-            self._rivals.pop(event.group, None)
-        elif event.address != str(known.group.source):
+        rival = self._rivals.get(event.group)
+        if not event.address and rival is not None:
+            self._rivals[event.group] = replace(rival, gone=True)
+        elif event.address and event.address != str(known.group.source):
             self._rivals[event.group] = Rival(event.address, event.priority)
         if known.master != event.address:
             self._groups[event.group] = replace(known, master=event.address)

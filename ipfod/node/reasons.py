@@ -9,10 +9,11 @@ from ipfod.node.model import CheckState, FailoverStatus, GroupStatus, State
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """The other node that advertised a group last and has not said good-bye."""
+    """The other node that advertised a group last. `gone`: it said good-bye, or was given up as silent."""
 
     address: str
     priority: int
+    gone: bool = False
 
 
 def reason_for(
@@ -40,6 +41,8 @@ def reason_for(
 def _why_master(status: GroupStatus, rival: Rival | None) -> str:
     if rival is None:
         return "no other node advertises it"
+    if rival.gone:
+        return f"{rival.address} no longer advertises it"
     if rival.priority < status.priority:
         return f"priority {status.priority} is above {rival.priority} of {rival.address}"
     return f"{rival.address}, priority {rival.priority}, fell silent"
@@ -48,7 +51,7 @@ def _why_master(status: GroupStatus, rival: Rival | None) -> str:
 def _why_backup(status: GroupStatus, failover: FailoverStatus, rival: Rival | None) -> str:
     if status.state is State.FAULT:
         return f"check passes again: {failover.check_text}" if failover.check_text else "the fault is over"
-    if rival is not None:
+    if rival is not None and not rival.gone:
         return f"advert from {rival.address} with priority {rival.priority}"
     if status.state in (State.UNKNOWN, State.STOPPED):
         return "keepalived started"

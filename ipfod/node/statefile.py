@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -20,6 +21,9 @@ from ipfod.errors import Failed
 
 VERSION = 1
 SIZE_MAX_BYTES = 16 << 20  # 65536 VIPs take 4 MiB
+# Names become parts of paths and arguments of programs; a damaged file must not choose them freely.
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of failovers and modules, as the configuration's options
+_INTERFACE = re.compile(r"[^\s/\0]{1,15}")  # IFNAMSIZ is 16 with the closing NUL (linux/if.h)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ def load(path: Path) -> tuple[Taken, str]:
     A damaged file is renamed to `state.json.damaged`.
     """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
             text = file.read(SIZE_MAX_BYTES + 1)
     except FileNotFoundError:
         return Taken(), ""
@@ -59,6 +63,10 @@ def load(path: Path) -> tuple[Taken, str]:
         except OSError as refused:
             return Taken(), f"{path} is damaged ({error}) and cannot be set aside: {refused.strerror}"
         return Taken(), f"{path} was damaged ({error}); it is now {aside}"
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)  # a FIFO would wait for a writer
 
 
 def save(path: Path, taken: Taken) -> None:
@@ -105,18 +113,33 @@ def _parse(text: bytes) -> Taken:
         raise ValueError(f"version {document['version']!r}, {VERSION} is known")
     return Taken(
         virtual_ips={
-            name: tuple(_entry(*fields) for fields in entries)
+            _name(name): tuple(_entry(*fields) for fields in entries)
             for name, entries in document["virtual_ips"].items()
         },
         anchors={
-            name: {int(number): ip_address(address) for number, address in anchors.items()}
+            _name(name): {int(number): _address(address) for number, address in anchors.items()}
             for name, anchors in document["anchors"].items()
         },
-        modules=tuple(str(module) for module in document["modules"]),
+        modules=tuple(_name(module) for module in document["modules"]),
     )
 
 
+def _name(name: Any) -> str:
+    if not (isinstance(name, str) and _NAME.fullmatch(name)):
+        raise ValueError("a name has characters that no name has")
+    return name
+
+
+def _address(address: Any) -> Address:
+    if not isinstance(address, str):
+        raise ValueError("an address is not text")
+    return ip_address(address)
+
+
 def _entry(interface: Any, address: Any, prefix_length: Any) -> InterfaceAddress:
-    if not (isinstance(interface, str) and isinstance(address, str) and isinstance(prefix_length, int)):
+    if not (isinstance(interface, str) and _INTERFACE.fullmatch(interface) and isinstance(prefix_length, int)):
         raise ValueError("a virtual IP is not [interface, address, prefix length]")
-    return InterfaceAddress(interface, ip_address(address), prefix_length)
+    found = _address(address)
+    if not 0 <= prefix_length <= found.max_prefixlen:
+        raise ValueError(f"{found} has no prefix length {prefix_length}")
+    return InterfaceAddress(interface, found, prefix_length)

@@ -55,6 +55,7 @@ class Surroundings:
     netlink: Netlink
     emit: Callable[[Event], None]
     masters: Callable[[str], tuple[Group, ...]]  # groups of a failover that this node is master of
+    catch_up: Callable[[], None]  # hear the adverts that have come in: why keepalived does what it does
     dump_signal: int
 
 
@@ -225,6 +226,7 @@ class Supervisor:
             return
         name, priority = notification.name, notification.priority
         if (state := STATES.get(notification.word)) is not None:
+            self._around.catch_up()
             self._around.emit(InstanceReported(self.name, name, state, priority, resync=self._catching_up))
         elif notification.word in PRIORITY_WORDS:
             self._around.emit(PriorityReported(self.name, name, priority))

@@ -37,6 +37,10 @@ class _Segment:
             return
         self._listener = listener
 
+    def catch_up(self) -> None:
+        if self._listener is not None:
+            self._listener.catch_up()
+
     def current(self, ip_version: int, virtual_router_id: int) -> MasterChange:
         return self._masters.current(ip_version, virtual_router_id)
 
@@ -52,8 +56,7 @@ class _Segment:
             self._timer = asyncio.get_running_loop().call_at(deadline, self._expire)
 
     def _expire(self) -> None:
-        if self._listener is not None:
-            self._listener.catch_up()
+        self.catch_up()
         self._tell_all(self._masters.expire(asyncio.get_running_loop().time()))
         self._arm_again()
 
@@ -105,6 +108,11 @@ class Wire:
         """Open what could not be opened before; to be called when links changed."""
         for segment in self._segments.values():
             segment.listen()
+
+    def catch_up(self) -> None:
+        """Hear now what has come in."""
+        for segment in self._segments.values():
+            segment.catch_up()
 
     def _tell(self, interface: str, change: MasterChange) -> None:
         key = self._groups.get((interface, change.ip_version, change.virtual_router_id))
