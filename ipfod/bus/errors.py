@@ -1,0 +1,45 @@
+"""The one place that turns what went wrong into a D-Bus error name and a text for the caller."""
+
+from __future__ import annotations
+
+import logging
+
+from ipfod.errors import Failed, InvalidConfiguration, IpfodError, NotFound
+
+log = logging.getLogger(__name__)
+
+OWN = "org.ipfod.Ipfod1.Error"
+# https://dbus.freedesktop.org/doc/dbus-specification.html and dbus-protocol.h
+STANDARD = "org.freedesktop.DBus.Error"
+
+_NAMES: dict[type[IpfodError], str] = {
+    InvalidConfiguration: f"{OWN}.InvalidConfiguration",
+    NotFound: f"{OWN}.NotFound",
+    Failed: f"{OWN}.Failed",
+}
+
+
+class BusError(Exception):
+    """An error of the bus's own kind: an error name and a text, sent or received as they are."""
+
+    def __init__(self, name: str, text: str) -> None:
+        super().__init__(text)
+        self.name = name
+        self.text = text
+
+
+def standard(kind: str, text: str) -> BusError:
+    """A standard error, e.g. `standard("InvalidArgs", ...)`."""
+    return BusError(f"{STANDARD}.{kind}", text)
+
+
+def answer_for(error: Exception, *, what: str) -> tuple[str, str]:
+    """Error name and text that a caller gets. What ipfod did not raise on purpose is a bug: the log gets the
+    traceback (`what` names the call), the caller does not."""
+    if isinstance(error, BusError):
+        return error.name, error.text
+    if isinstance(error, IpfodError):
+        names = (name for cls, name in _NAMES.items() if isinstance(error, cls))
+        return next(names, f"{OWN}.Failed"), str(error)
+    log.error("%s: internal error", what, exc_info=error)
+    return f"{OWN}.Failed", f"{what}: internal error (see the log of ipfod)"

@@ -1,0 +1,77 @@
+"""The methods of the manager object."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
+from typing import Any, Protocol
+
+from ipfod.bus import wire
+from ipfod.bus.authorization import Action
+from ipfod.bus.describe import describe
+from ipfod.bus.errors import standard
+from ipfod.bus.interfaces import MANAGER, transition_entry
+from ipfod.bus.paths import virtual_ip_path
+from ipfod.bus.server import Call, Handlers
+from ipfod.bus.turns import Turns
+from ipfod.errors import NotFound
+from ipfod.node.node import HISTORY_LENGTH, Node
+
+ADDRESS_LENGTH_MAX = 64  # the longest IPv6 address with a zone is shorter
+
+
+class Control(Protocol):
+    """What the bus may ask the daemon to do."""
+
+    async def reload(self) -> None:
+        """Read the configuration again and run it. Raises InvalidConfiguration or Failed."""
+
+
+class Manager:
+    """The manager of one node. `authorize` returns, or raises what the caller is told."""
+
+    def __init__(
+        self,
+        node: Node,
+        control: Control,
+        authorize: Callable[[str, Action], Awaitable[None]],
+        turns: Turns,
+    ) -> None:
+        self._node = node
+        self._control = control
+        self._authorize = authorize
+        self._turns = turns
+
+    @property
+    def handlers(self) -> Handlers:
+        return {
+            (MANAGER.name, "Reload"): self._reload,
+            (MANAGER.name, "FindVirtualIP"): self._find_virtual_ip,
+            (MANAGER.name, "GetHistory"): self._get_history,
+            (MANAGER.name, "Describe"): self._describe,
+        }
+
+    async def _reload(self, call: Call) -> list[Any]:
+        await self._authorize(call.caller, Action.RELOAD)
+        await self._control.reload()
+        return []
+
+    async def _find_virtual_ip(self, call: Call) -> list[Any]:
+        [text] = call.arguments
+        shown = text if len(text) <= ADDRESS_LENGTH_MAX else f"{text[:ADDRESS_LENGTH_MAX]}…"
+        try:
+            address = ip_address(text)
+        except ValueError as error:
+            raise standard("InvalidArgs", f"{shown!r} is not an IPv4 or IPv6 address") from error
+        if address not in self._node.virtual_ips:
+            raise NotFound(f"{shown} is not a virtual IP of this node")
+        return [virtual_ip_path(address)]
+
+    async def _get_history(self, call: Call) -> list[Any]:
+        [limit] = call.arguments
+        transitions = self._node.history(limit or HISTORY_LENGTH)
+        return [wire.clean([transition_entry(each) for each in transitions])]
+
+    async def _describe(self, call: Call) -> list[Any]:
+        return [json.dumps(await self._turns.run(describe(self._node)))]

@@ -1,0 +1,199 @@
+"""Turns changes of the node into signals.
+
+Changes are noted and the signals made from the node's state when they are sent, so that a burst gives each
+object one signal with its newest values. Work is cut into slices: failovers and groups first, then the virtual
+IPs, of which there may be thousands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from dbus_next.message import Message
+
+from ipfod.bus import wire
+from ipfod.bus.interfaces import (
+    FAILOVER,
+    GROUP,
+    MANAGER,
+    OBJECT_MANAGER,
+    PROPERTIES,
+    VIRTUAL_IP,
+    problem_entry,
+    transition_entry,
+)
+from ipfod.bus.objects import Object, Objects
+from ipfod.bus.paths import ROOT, path_of
+from ipfod.bus.schema import Interface
+from ipfod.bus.server import shown
+from ipfod.node.events import (
+    Added,
+    Change,
+    Changed,
+    FailoverRef,
+    ProblemCleared,
+    ProblemRaised,
+    Ref,
+    Removed,
+    VirtualIPRef,
+)
+from ipfod.node.model import Transition
+from ipfod.node.node import Node
+from ipfod.plan.model import GroupKey
+
+SLICE_S = 0.005
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What is to be said of one object: that it went, that it came, which properties changed; in this order."""
+
+    removed: bool = False
+    added: bool = False
+    names: set[str] = field(default_factory=set)
+
+
+class Publisher:
+    """The signals of one node; `send` takes those of a slice at once."""
+
+    def __init__(self, node: Node, objects: Objects, send: Callable[..., None]) -> None:
+        self._node = node
+        self._objects = objects
+        self._send = send
+        self._first: dict[Ref, _Pending] = {}
+        self._then: dict[Ref, _Pending] = {}
+        self._problems_changed = False
+        self._scheduled: asyncio.Handle | None = None
+
+    def publish(self, changes: tuple[Change, ...]) -> None:
+        """Send Transition, ProblemRaised and ProblemCleared now, note the rest for the next turns."""
+        events: list[Message] = []
+        for change in changes:
+            match change:
+                case Transition():
+                    events.append(_event("Transition", _transition_body(change)))
+                case ProblemRaised() | ProblemCleared():
+                    self._problems_changed = True
+                    name = type(change).__name__
+                    events.append(_event(name, [wire.clean(problem_entry(change.problem))]))
+                case Added():
+                    self._pending(change.ref).added = True
+                case Removed():
+                    self._note_removed(change.ref)
+                case Changed():
+                    self._note_changed(change.ref, change.fields)
+        self._send(*events)
+        if self._scheduled is None and (self._first or self._then or self._problems_changed):
+            self._scheduled = asyncio.get_running_loop().call_soon(self._slice)
+
+    def flush(self) -> None:
+        """Send everything that is still to be said."""
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
+        self._send(*self._messages())
+
+    def _slice(self) -> None:
+        self._scheduled = None
+        until = time.monotonic() + SLICE_S
+        messages: list[Message] = []
+        for message in self._messages():
+            messages.append(message)
+            if time.monotonic() > until:
+                self._scheduled = asyncio.get_running_loop().call_soon(self._slice)
+                break
+        self._send(*messages)
+
+    # ------------------------------------------------------------ noting
+
+    def _pending(self, ref: Ref) -> _Pending:
+        queue = self._then if isinstance(ref, VirtualIPRef) else self._first
+        return queue.setdefault(ref, _Pending())
+
+    def _note_removed(self, ref: Ref) -> None:
+        pending = self._pending(ref)
+        # Nobody has heard of an object that came and went within one burst.
+        pending.removed = pending.removed or not pending.added
+        pending.added = False
+        pending.names.clear()
+
+    def _note_changed(self, ref: Ref, fields: frozenset[str]) -> None:
+        match ref:
+            case FailoverRef():
+                self._note(ref, FAILOVER, fields)
+                derived = frozenset(f"failover.{name}" for name in fields)
+                if GROUP.changed_by(derived):
+                    for key in self._node.groups:
+                        if key.failover == ref.name:
+                            self._note(key, GROUP, derived)
+            case GroupKey():
+                self._note(ref, GROUP, fields)
+                derived = frozenset(f"group.{name}" for name in fields)
+                if VIRTUAL_IP.changed_by(derived) and (status := self._node.groups.get(ref)) is not None:
+                    for address in status.group.virtual_ips:
+                        self._note(VirtualIPRef(address), VIRTUAL_IP, derived)
+            case VirtualIPRef():
+                self._note(ref, VIRTUAL_IP, fields)
+
+    def _note(self, ref: Ref, interface: Interface, fields: frozenset[str]) -> None:
+        if names := interface.changed_by(fields):
+            self._pending(ref).names |= names
+
+    # ------------------------------------------------------------ saying
+
+    def _messages(self) -> Iterator[Message]:
+        """Take what is noted and make the signals of it, one by one."""
+        if self._problems_changed:
+            self._problems_changed = False
+            yield _properties_changed(
+                Object(ROOT, MANAGER, self._node), MANAGER.changed_by(frozenset({"problems"}))
+            )
+        for queue in (self._first, self._then):
+            while queue:
+                ref = next(iter(queue))
+                yield from self._signals(ref, queue.pop(ref))
+
+    def _signals(self, ref: Ref, pending: _Pending) -> Iterator[Message]:
+        found = self._objects.of(ref)
+        if pending.removed:
+            interface = {FailoverRef: FAILOVER, GroupKey: GROUP, VirtualIPRef: VIRTUAL_IP}[type(ref)]
+            yield _signal(ROOT, OBJECT_MANAGER, "InterfacesRemoved", [path_of(ref), [interface.name]])
+        if found is not None:
+            if pending.added:
+                yield _signal(ROOT, OBJECT_MANAGER, "InterfacesAdded", [found.path, shown(found)])
+            elif pending.names:
+                yield _properties_changed(found, pending.names)
+
+
+def _signal(path: str, interface: Interface, member: str, body: Any) -> Message:
+    [signature] = [signal.signature for signal in interface.signals if signal.name == member]
+    return Message.new_signal(path, interface.name, member, signature, body)
+
+
+def _event(member: str, body: list[Any]) -> Message:
+    return _signal(ROOT, MANAGER, member, body)
+
+
+def _transition_body(transition: Transition) -> list[Any]:
+    entry = transition_entry(transition)
+    return [wire.clean(entry[name][1]) for name in ("group", "old", "new", "reason", "usec")]
+
+
+def _properties_changed(target: Object, names: Collection[str]) -> Message:
+    name, values = target.interface.name, target.interface.values(target.view, names)
+    if target.interface is VIRTUAL_IP:
+        ready = _changed_body(name, tuple(values.items()))
+        return _signal(target.path, PROPERTIES, "PropertiesChanged", ready)
+    return _signal(target.path, PROPERTIES, "PropertiesChanged", [name, wire.clean(values), []])
+
+
+@lru_cache(maxsize=4)
+def _changed_body(name: str, values: tuple[tuple[str, tuple[str, Any]], ...]) -> bytes:
+    """The body of PropertiesChanged, marshalled: the virtual IPs of a group follow each other with the same."""
+    [changed] = [each for each in PROPERTIES.signals if each.name == "PropertiesChanged"]
+    return wire.marshal(changed.signature, [name, wire.clean(dict(values)), []])
