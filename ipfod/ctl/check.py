@@ -11,7 +11,7 @@ from ipfod.ctl.console import Console
 from ipfod.ctl.failures import Exit
 from ipfod.ctl.offline import EMPTY, read, shown
 from ipfod.ctl.text import Cell, Line, Style, line
-from ipfod.supervise.loading import script_complaints
+from ipfod.scripts import script_complaints
 
 
 def run(files: Sequence[Path], console: Console, *, as_json: bool) -> Exit:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ipfod.config.load import load_directory, load_file
 from ipfod.config.model import Complaint, Failover
-from ipfod.host.scripts import script_complaint
 from ipfod.keepalived.files import write_atomically
+from ipfod.scripts import script_complaints
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +36,6 @@ def load(directory: Path, environ: Mapping[str, str], accepted: Path) -> Loading
     taken = {failover.name for failover in usable}
     old = [last for path in bad if (last := _last_usable(path, accepted)) and last.name not in taken]
     return Loading((*usable, *old), tuple(complaints), frozenset(failover.name for failover in old))
-
-
-def script_complaints(failover: Failover) -> list[Complaint]:
-    """What is wrong with the scripts of a failover on this machine."""
-    complaints = []
-    for key, script in (("check_script", failover.check_script), ("notify_script", failover.notify_script)):
-        if script is not None and (what := script_complaint(script, failover.script_user)):
-            line = failover.source.lines.get(key, 1)
-            accepted = "an executable file that nobody but root can change"
-            complaints.append(Complaint(failover.source.file, line, key, what, accepted))
-    return complaints
 
 
 def _last_usable(path: Path, accepted: Path) -> Failover | None:
