@@ -14,6 +14,7 @@ from ipfod.errors import Failed
 # machine it may take longer.
 ANSWER_S = 2.0
 POLL_S = 0.001
+SINCE_MAX_S = 1e12  # beyond it the microseconds do not fit into D-Bus type t
 WORDS = {0: "INIT", 1: "BACKUP", 2: "MASTER", 3: "FAULT", 97: "DELETED", 98: "STOP"}
 
 
@@ -51,7 +52,10 @@ async def request_dump(pid: int, signal_number: int, path: Path) -> tuple[Instan
 
 def parse_dump(text: bytes) -> tuple[InstanceDump, ...]:
     """Read the file. Raises ValueError if it is incomplete or something else."""
-    document = json.loads(text)
+    try:
+        document = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
     # 2.2.7 writes a list; json_version 2 (2.2.8 and later, not our choice) wraps it.
     if not isinstance(document, list):
         raise ValueError("not a list of VRRP instances")
@@ -66,5 +70,5 @@ def _instance(entry: object) -> InstanceDump:
     priority, since = data.get("effective_priority"), data.get("last_transition", 0)
     if not (isinstance(name, str) and isinstance(state, int) and isinstance(priority, int)):
         raise ValueError("an entry lacks iname, state or effective_priority")
-    since_usec = int(since * 1e6) if isinstance(since, int | float) else 0
+    since_usec = int(since * 1e6) if isinstance(since, int | float) and 0 <= since < SINCE_MAX_S else 0
     return InstanceDump(name, WORDS.get(state, "INIT"), priority, since_usec)

@@ -11,12 +11,13 @@ import asyncio
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 READ_BYTES = 65536  # the capacity of a pipe, pipe(7)
 LINE_MAX = 4096  # PIPE_BUF: keepalived writes each line in one piece
+PRIORITY_MAX = 255  # RFC 9568 5.2.4
 _LINE = re.compile(r'(INSTANCE|GROUP) "([^"]{1,255})" ([A-Z_]{1,32}) ([0-9]{1,3})', re.ASCII)
 
 
@@ -36,7 +37,7 @@ def parse(line: bytes) -> Notification | None:
     if match is None:
         return None
     kind, name, word, priority = match.groups()
-    return Notification(kind, name, word, int(priority))
+    return Notification(kind, name, word, int(priority)) if int(priority) <= PRIORITY_MAX else None
 
 
 class NotificationFifo:
@@ -47,6 +48,7 @@ class NotificationFifo:
         self._said = said
         self._descriptor = -1
         self._rest = b""
+        self._too_long = False  # what comes next belongs to a line that was given up
 
     def open(self) -> None:
         """Make the FIFO if it is missing and start to read. Raises OSError."""
@@ -70,12 +72,21 @@ class NotificationFifo:
                 data = os.read(self._descriptor, READ_BYTES)
             except BlockingIOError:
                 return
-            *lines, self._rest = (self._rest + data).split(b"\n")
-            if len(self._rest) > LINE_MAX:
-                self._rest = b""
-            for line in lines:
-                if (notification := parse(line)) is not None:
-                    self._said(notification)
+            for notification in self._feed(data):
+                self._said(notification)
+
+    def _feed(self, data: bytes) -> Iterator[Notification]:
+        """The notifications that a piece of the stream completes."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if self._too_long and lines:
+            self._too_long = False
+            del lines[0]
+        if self._too_long or len(self._rest) > LINE_MAX:
+            self._too_long = True
+            self._rest = b""
+        for line in lines:
+            if (notification := parse(line)) is not None:
+                yield notification
 
     def close(self) -> None:
         if self._descriptor >= 0:

@@ -155,6 +155,8 @@ class PlainLauncher:
 
     async def stop(self) -> None:
         pid = await self.running()
+        if not pid and self._child is not None and self._child.poll() is None:
+            pid = self._child.pid  # it was started just now and has not written its pid file yet
         if pid:
             await end(pid, STOP_S)
         await self._bury()

@@ -23,7 +23,9 @@ def virtual_ips_in(text: str) -> tuple[InterfaceAddress, ...]:
             interface = match[1]
         elif (match := _ADDRESS.fullmatch(line)) and interface:
             try:
-                found.append(InterfaceAddress(interface, ip_address(match[1]), int(match[2])))
+                address = ip_address(match[1])
             except ValueError:
                 continue
+            if int(match[2]) <= address.max_prefixlen:
+                found.append(InterfaceAddress(interface, address, int(match[2])))
     return tuple(found)

@@ -187,8 +187,8 @@ class Node:
             resync=event.resync,
         )
         yield from self._transition(key, event.state, reason, event.usec or now)
-        if event.state is State.MASTER:
-            self._rivals.pop(key, None)  # that it is gone is the reason of this change, not of a later one
+        if event.state is State.MASTER and (rival := self._rivals.get(key)) is not None and rival.gone:
+            del self._rivals[key]  # that it is gone is the reason of this change, not of a later one
 
     def _priority_reported(self, event: PriorityReported) -> Iterable[Change]:
         key = self._instances.get((event.failover, event.instance))

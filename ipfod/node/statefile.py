@@ -111,6 +111,8 @@ def _parse(text: bytes) -> Taken:
     document: Any = json.loads(text)
     if document["version"] != VERSION:
         raise ValueError(f"version {document['version']!r}, {VERSION} is known")
+    if not isinstance(document["modules"], list):
+        raise ValueError("modules are not a list")
     return Taken(
         virtual_ips={
             _name(name): tuple(_entry(*fields) for fields in entries)

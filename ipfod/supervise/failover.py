@@ -82,6 +82,7 @@ class Supervisor:
         self._catching_up = False
         self._failures = 0
         self._started_at = 0.0
+        self._examined = ""  # the text that keepalived accepted last
         self._reloaded_at = float("-inf")
         self._verdict: CheckState | None = None
 
@@ -93,11 +94,8 @@ class Supervisor:
 
     async def examine(self, plan: FailoverPlan) -> None:
         """Let keepalived judge a plan that is not in force yet. Raises Failed if it refuses it."""
-        self._files.prepare()
-        text = render(plan, self._files)
-        if text != self._text_in_force():
-            write_atomically(self._files.candidate, text)
-            await test_configuration(self._files)
+        async with self._turn:
+            await self._examine(render(plan, self._files))
 
     async def start(self) -> None:
         """Take over a keepalived that runs already, or start one. A failure is reported and tried again."""
@@ -169,9 +167,7 @@ class Supervisor:
     async def _launch(self, text: str) -> None:
         self._around.emit(KeepalivedChanged(self.name, KeepalivedState.STARTING, 0, "starting"))
         self._steer()
-        await self.examine(self.plan)
-        if self._files.candidate.exists():
-            self._files.candidate.replace(self._files.configuration)
+        await self._install(render(self.plan, self._files))
         self._running(await self._launcher.start(), text)
 
     def _running(self, pid: int, text: str) -> None:
@@ -186,13 +182,26 @@ class Supervisor:
         pid = await self._launcher.running()
         if text == self._text_in_force() or not pid:
             return
-        await self.examine(self.plan)
+        await self._install(text)
         loop = asyncio.get_running_loop()
         await asyncio.sleep(self._reloaded_at + RELOAD_SPACING_S - loop.time())
         self._reloaded_at = loop.time()
-        self._files.candidate.replace(self._files.configuration)
         await self._launcher.reload()
         await self._resync()
+
+    async def _examine(self, text: str) -> None:
+        if text not in (self._examined, self._text_in_force()):
+            self._files.prepare()
+            write_atomically(self._files.candidate, text)
+            await test_configuration(self._files)
+            self._examined = text
+
+    async def _install(self, text: str) -> None:
+        """Write the configuration where keepalived reads it, once keepalived has judged it."""
+        await self._examine(text)
+        if text != self._text_in_force():
+            write_atomically(self._files.configuration, text)
+        self._files.candidate.unlink(missing_ok=True)
 
     def _text_in_force(self) -> str:
         try:
