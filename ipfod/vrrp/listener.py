@@ -1,0 +1,191 @@
+"""Hears VRRP adverts on one interface, whatever the firewall does to them.
+
+A packet socket sees what comes in before netfilter does, and what goes out after it. This one is bound to all
+protocols: then it comes before the ingress hook too, and sees what this node itself sends. The price of the
+latter is that the kernel clones everything that the interface sends, 0.1 us each as measured with 64 byte
+datagrams. It is of type SOCK_DGRAM: the IP header comes first on every kind of link.
+
+255 groups at 0.1 s are 2550 packets a second, and every one counts: liveness is made of repetition. They cost
+1.8 us each because an advert that is byte for byte like one before needs no parsing. A wake-up of an idle
+process costs a hundred times that, so there are only so many a second: few adverts are heard at once, many in
+turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ipfod.errors import Failed
+from ipfod.vrrp import filter as kernel_filter
+from ipfod.vrrp.packet import Advert, PacketError, parse
+
+TURN_EVERY_S = 0.05  # on average; so late can an advert be heard where there are more than 20 a second
+TURNS_AT_ONCE = 5  # that do not wait for each other after a quiet time
+TURN_PACKETS = 1024  # at most in one turn: 2 ms, or 15 ms if each must be parsed
+
+_CATCH_UP_PACKETS = 4096  # more than the queue holds
+_QUEUE_BYTES = 2 << 20  # some 2700 adverts of 768 bytes, as the kernel counts: 1 s of 255 groups at 0.1 s
+_PACKET_BYTES = 40 + 8 + 255 * 16  # the longest advert: IPv6 header, VRRP header, 255 addresses
+_KNOWN_ADVERTS = 2048  # bounds the memory that forged adverts can take, together with:
+_KNOWN_BYTES = 160
+
+# Where a packet starts to be the same in each advert: past the identification and checksum of IPv4, the flow
+# label of IPv6. The kernel's filter has checked what comes before.
+_SAME_FROM_IPV4, _SAME_FROM_IPV6 = 12, 7
+
+# Constants which Python 3.11's socket module does not name: linux/if_packet.h, asm-generic/socket.h,
+# linux/if_ether.h
+_ETH_P_ALL = 0x0003
+_SOL_PACKET = 263
+_PACKET_ADD_MEMBERSHIP, _PACKET_MR_MULTICAST = 1, 0
+_SO_RCVBUFFORCE = 33
+# The frames of 224.0.0.18 and ff02::12: RFC 1112 section 6.4, RFC 2464 section 7
+_GROUP_MACS = (bytes.fromhex("01005e000012"), bytes.fromhex("333300000012"))
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An advert, where it was heard, and whether this node sent it. Equal adverts may be one object."""
+
+    advert: Advert
+    interface: str
+    outgoing: bool
+
+
+class Listener:
+    """Calls `heard` for every valid advert that comes in or goes out on an interface.
+
+    When the interface is gone for good the listener closes itself and calls `lost` once. An interface that is
+    merely down is not gone: adverts are heard again when it is up. `refused` counts adverts that were not
+    valid.
+    """
+
+    def __init__(
+        self, interface: str, heard: Callable[[Heard], None], *, lost: Callable[[OSError], None]
+    ) -> None:
+        self.interface = interface
+        self.refused = 0
+        self._heard = heard
+        self._lost = lost
+        self._socket: socket.socket | None = None
+        self._rest: asyncio.TimerHandle | None = None
+        self._next_turn_s = 0.0
+        self._known: tuple[dict[bytes, Heard], dict[bytes, Heard]] = ({}, {})  # came in, went out
+        self._buffer = bytearray(_PACKET_BYTES)
+
+    def open(self) -> None:
+        """Start to listen, in the running event loop and the thread's network namespace. Raises Failed."""
+        self.close()
+        try:
+            self._socket = _packet_socket(self.interface)
+        except OSError as error:
+            raise Failed(
+                f"{self.interface}: VRRP adverts cannot be heard: {error.strerror}",
+                hint="the interface must exist, and the service needs CAP_NET_RAW and CAP_NET_ADMIN",
+            ) from error
+        asyncio.get_running_loop().add_reader(self._socket, self._turn)
+
+    def close(self) -> None:
+        """Stop listening; may be called at any time, from `heard` too, and again."""
+        if self._rest:
+            self._rest.cancel()
+            self._rest = None
+        if self._socket:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
+        for known in self._known:
+            known.clear()
+
+    def catch_up(self) -> None:
+        """Hear now what already waits: before silence is judged, or when somebody waits for news."""
+        self._read(_CATCH_UP_PACKETS)
+
+    def _turn(self) -> None:
+        """Hear what waits, woken by an advert or by the timer."""
+        count = 1  # a callback that raises must not end the listening
+        try:
+            count = self._read(TURN_PACKETS)
+        finally:
+            self._schedule(idle=count == 0)
+
+    def _schedule(self, *, idle: bool) -> None:
+        """Let the next advert wake the listener, or the timer if there were many turns lately."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if not idle:
+            self._next_turn_s = max(self._next_turn_s, now - TURNS_AT_ONCE * TURN_EVERY_S) + TURN_EVERY_S
+        rested, self._rest = self._rest, None
+        if self._socket and not idle and self._next_turn_s > now:
+            loop.remove_reader(self._socket)
+            self._rest = loop.call_at(self._next_turn_s, self._turn)
+        elif self._socket and rested:
+            loop.add_reader(self._socket, self._turn)
+
+    def _read(self, limit: int) -> int:
+        """Hear at most `limit` packets; returns how many there were."""
+        buffer = self._buffer
+        view = memoryview(buffer)
+        for count in range(limit):
+            if self._socket is None:
+                return count
+            try:
+                length, address = self._socket.recvfrom_into(buffer)
+            except BlockingIOError:
+                return count
+            except OSError as error:
+                self._failed(error)
+                continue
+            outgoing = address[2] == socket.PACKET_OUTGOING
+            same = bytes(view[_SAME_FROM_IPV4 if buffer[0] == 0x45 else _SAME_FROM_IPV6 : length])
+            before = self._known[outgoing].get(same)
+            if before is not None:
+                self._heard(before)
+            else:
+                self._learn(same, bytes(view[:length]), outgoing)
+        return limit
+
+    def _learn(self, same: bytes, packet: bytes, outgoing: bool) -> None:
+        """Hear an advert that is not like one before."""
+        try:
+            advert = parse(packet)
+        except PacketError:
+            self.refused += 1
+            return
+        heard = Heard(advert, self.interface, outgoing)
+        known = self._known[outgoing]
+        if len(packet) <= _KNOWN_BYTES:
+            if len(known) >= _KNOWN_ADVERTS:
+                known.clear()
+            known[same] = heard
+        self._heard(heard)
+
+    def _failed(self, error: OSError) -> None:
+        """Tell an interface that is down, to which the kernel keeps the socket bound, from one that is gone."""
+        if self._socket and error.errno == errno.ENETDOWN and self._socket.getsockname()[0] == self.interface:
+            return
+        self.close()
+        self._lost(error)
+
+
+def _packet_socket(interface: str) -> socket.socket:
+    index = socket.if_nametoindex(interface)
+    # Protocol 0: nothing arrives before bind(), when the filter is in place.
+    packet_socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0)
+    try:
+        kernel_filter.attach(packet_socket, length=_PACKET_BYTES)
+        packet_socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _QUEUE_BYTES)
+        for mac in _GROUP_MACS:
+            # The adapter may drop these frames as long as no keepalived has joined the group.
+            membership = struct.pack("iHH8s", index, _PACKET_MR_MULTICAST, len(mac), mac)
+            packet_socket.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, membership)
+        packet_socket.bind((interface, _ETH_P_ALL))
+    except BaseException:
+        packet_socket.close()
+        raise
+    return packet_socket
