@@ -10,6 +10,7 @@ import time
 from contextlib import AsyncExitStack
 
 from ipfod import __version__, paths
+from ipfod.bus.remote import Remote
 from ipfod.bus.service import Service
 from ipfod.errors import Failed, IpfodError
 from ipfod.host.listeners import ListenerEvents
@@ -24,6 +25,7 @@ from ipfod.plan.model import Group
 from ipfod.supervise.failover import Surroundings
 from ipfod.supervise.fleet import Fleet
 from ipfod.supervise.guard import FirewallGuard
+from ipfod.supervise.management import Alone, Management, UnderSystemd, is_unit
 from ipfod.supervise.wire import Wire
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ class Daemon:
         self._addresses_changed = asyncio.Event()
         self._ending = asyncio.Event()
         self._fleet: Fleet
+        self._management: Management = Alone()
 
     async def run(self) -> None:
         """Serve until SIGTERM, then stop keepalived and give back what was taken. Raises Failed.
@@ -60,7 +63,15 @@ class Daemon:
             stack.push_async_callback(self._netlink.close)
             await self._service.start()
             stack.push_async_callback(self._service.stop)
-            around = Surroundings(self._netlink, self._emit, self._masters, self._wire.catch_up, number)
+            self._management = await self._manage(stack)
+            around = Surroundings(
+                netlink=self._netlink,
+                emit=self._emit,
+                masters=self._masters,
+                launcher=self._management.launcher,
+                catch_up=self._wire.catch_up,
+                dump_signal=number,
+            )
             self._fleet = Fleet(around, self._wire, self._guard)
             self._guard.open()
             stack.callback(self._guard.close)
@@ -73,8 +84,23 @@ class Daemon:
             log.info("ipfod %s serves %d failovers", __version__, len(self._node.failovers))
             await self._serve()
             self._notifier.stopping()
-            await self._fleet.stop()
-            await self._guard.remove()
+            await self._end()
+
+    async def _manage(self, stack: AsyncExitStack) -> Management:
+        if not is_unit():
+            return Alone()
+        remote = Remote()
+        await remote.open()
+        stack.push_async_callback(remote.aclose)
+        return UnderSystemd(remote)
+
+    async def _end(self) -> None:
+        """Give everything back, unless ipfod is only being restarted."""
+        if await self._management.is_restarting():
+            log.info("ipfod restarts; keepalived runs on")
+            return
+        await self._fleet.stop()
+        await self._guard.remove()
 
     async def reload(self) -> None:
         """Read the configuration again (D-Bus `Reload`, SIGHUP). Raises InvalidConfiguration, Failed."""

@@ -23,6 +23,11 @@ class KeepalivedFiles:
         return self.directory / "keepalived.conf.new"
 
     @property
+    def trial(self) -> Path:
+        """A candidate with root in place of the scripts' user, which keepalived 2.2.7 can test."""
+        return self.directory / "keepalived.conf.trial"
+
+    @property
     def fifo(self) -> Path:
         return self.directory / "notify.fifo"
 

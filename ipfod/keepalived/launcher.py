@@ -16,7 +16,8 @@ from typing import Protocol
 from ipfod.errors import Failed
 from ipfod.host.processes import children, command_line, end, ended, is_zombie
 from ipfod.host.run import run
-from ipfod.keepalived.files import KeepalivedFiles
+from ipfod.keepalived.files import KeepalivedFiles, write_atomically
+from ipfod.keepalived.render import as_root
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 START_S = 5.0
@@ -55,6 +56,9 @@ def keepalived_binary() -> str:
 async def test_configuration(files: KeepalivedFiles) -> None:
     """Let keepalived judge the candidate file. Raises Failed with its complaints."""
     outcome = await run([keepalived_binary(), "-t", "-f", str(files.candidate)], timeout_s=TEST_S)
+    if outcome.returncode == -signal.SIGTERM and not outcome.timed_out:
+        write_atomically(files.trial, as_root(files.candidate.read_text()))
+        outcome = await run([keepalived_binary(), "-t", "-f", str(files.trial)], timeout_s=TEST_S)
     if outcome.returncode != 0:
         raise Failed(f"keepalived refuses its configuration ({outcome.sentence}): {outcome.output.strip()}")
 

@@ -19,7 +19,7 @@ from ipfod.host.processes import ProcessWatch, children
 from ipfod.keepalived.dump import request_dump
 from ipfod.keepalived.fifo import Notification, NotificationFifo
 from ipfod.keepalived.files import KeepalivedFiles, write_atomically
-from ipfod.keepalived.launcher import Launcher, PlainLauncher, test_configuration
+from ipfod.keepalived.launcher import Launcher, test_configuration
 from ipfod.keepalived.render import render
 from ipfod.keepalived.track import FAULT, FIT, TrackFiles
 from ipfod.node.events import CheckReported, Event, InstanceReported, KeepalivedChanged, PriorityReported
@@ -55,6 +55,7 @@ class Surroundings:
     netlink: Netlink
     emit: Callable[[Event], None]
     masters: Callable[[str], tuple[Group, ...]]  # groups of a failover that this node is master of
+    launcher: Callable[[str, KeepalivedFiles], Launcher]  # by the failover's name
     catch_up: Callable[[], None]  # hear the adverts that have come in: why keepalived does what it does
     dump_signal: int
 
@@ -66,7 +67,7 @@ class Supervisor:
         self.plan = plan
         self._files = files
         self._around = surroundings
-        self._launcher: Launcher = PlainLauncher(files)
+        self._launcher = surroundings.launcher(plan.name, files)
         self._track = TrackFiles(files.track)
         self._fifo = NotificationFifo(files.fifo, self._said)
         self._farewell = Farewell(surroundings.netlink)

@@ -30,8 +30,8 @@ class Farewell:
         """Make everything ready for a plan. A failure is only logged: peers then wait a master-down time."""
         self.close()
         self._plan = plan
-        parting = Parting(plan.interface, [_parting_group(plan, group) for group in plan.groups])
         try:
+            parting = Parting(plan.interface, [_parting_group(plan, group) for group in plan.groups])
             parting.open()
         except Failed as error:
             log.warning("%s", error)

@@ -14,7 +14,6 @@ from ipfod.config.model import Complaint
 from ipfod.errors import Failed, InvalidConfiguration
 from ipfod.host.netlink import Host
 from ipfod.keepalived.files import KeepalivedFiles
-from ipfod.keepalived.launcher import PlainLauncher
 from ipfod.node import statefile
 from ipfod.node.events import AddressesSeen, KeepalivedChanged, PlanApplied, ProblemsSeen
 from ipfod.node.model import KeepalivedState, Problem, ProblemCode
@@ -178,7 +177,7 @@ class Fleet:
         """End keepalived processes that no configuration wants any more; take VIPs off that nothing serves."""
         stale: set[InterfaceAddress] = set()
         for name in {*self._taken.virtual_ips, *_runtime_names()}:
-            launcher = PlainLauncher(KeepalivedFiles(paths.RUNTIME / name))
+            launcher = self._around.launcher(name, KeepalivedFiles(paths.RUNTIME / name))
             running = await launcher.running()
             if name in runnable:
                 stale.update(() if running else self._taken.virtual_ips.get(name, ()))

@@ -1,0 +1,57 @@
+"""Where ipfod runs: under systemd, with keepalived in units of its own, or by itself, with plain processes."""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+
+from ipfod.host import systemd
+from ipfod.host.systemd import Caller, Systemd
+from ipfod.keepalived.files import KeepalivedFiles
+from ipfod.keepalived.launcher import Launcher, PlainLauncher
+from ipfod.keepalived.unit import UnitLauncher
+
+UNIT = "ipfod.service"
+RESTARTS = frozenset({"restart", "try-restart"})
+
+
+class Management(Protocol):
+    """What depends on who runs ipfod."""
+
+    def launcher(self, failover: str, files: KeepalivedFiles) -> Launcher:
+        """How the keepalived of a failover is run."""
+
+    async def is_restarting(self) -> bool:
+        """Whether ipfod was told to end only to be started again: then keepalived runs on."""
+
+
+class Alone:
+    """No service manager: keepalived is a plain process, and an end is an end."""
+
+    def launcher(self, failover: str, files: KeepalivedFiles) -> Launcher:
+        return PlainLauncher(files)
+
+    async def is_restarting(self) -> bool:
+        return False
+
+
+class UnderSystemd:
+    """ipfod is a unit, and so is each keepalived."""
+
+    def __init__(self, bus: Caller) -> None:
+        self._systemd = Systemd(bus)
+
+    def launcher(self, failover: str, files: KeepalivedFiles) -> Launcher:
+        return UnitLauncher(failover, files, self._systemd)
+
+    async def is_restarting(self) -> bool:
+        """Asks for the job on our own unit.
+
+        PartOf= and StopPropagatedFrom= would stop keepalived on a restart too, or on a crash (systemd 252).
+        """
+        return await self._systemd.job_type(UNIT) in RESTARTS
+
+
+def is_unit() -> bool:
+    """Whether systemd has started this process as a service (INVOCATION_ID, systemd.exec(5))."""
+    return systemd.booted() and "INVOCATION_ID" in os.environ
