@@ -25,7 +25,6 @@ from scenario import (
 
 from ipfod.errors import Failed
 from ipfod.lab.lab import Lab
-from ipfod.lab.node import Node
 
 VIPS = ("192.168.3.10", "192.168.3.11")
 IPFOD = (sys.executable, "-m", "ipfod")
@@ -292,55 +291,6 @@ async def test_loss_of_the_bus_ends_the_daemon_and_moves_no_vip(pair: Lab) -> No
     assert no_traceback(node.log())
 
 
-async def test_cleanup_leaves_no_vip_process_rule_or_file() -> None:
-    vips = (*VIPS, "fd00:9::10")
-    async with Lab(nodes=1, virtual_ips=vips) as lab:
-        node = lab.nodes[0]
-        configure([node], 'virtual_ips = "192.168.3.10-11, fd00:9::10"\nmonitor_port = 0\n')
-        await start([node])
-        await on_node(lab, node, vips)
-        done = await node.run([*IPFOD, "cleanup"])
-        assert done.returncode == 0, done.stdout + done.stderr
-        lines = done.stdout.splitlines()
-        assert lines[0] == "OpenShift IP Failover service terminating."
-        assert lines[1].startswith("  - Removing ip_vs module ...")
-        assert lines[2] == "  - Cleaning up ..."
-        assert lines[-1] == "  - Releasing VIPs 192.168.3.10 192.168.3.11 fd00:9::10 (interface eth0) ..."
-        await _nothing_left(node)
-        again = await node.run([*IPFOD, "cleanup"])
-        assert again.returncode == 0
-        assert again.stdout.splitlines()[-1] == "  - Releasing VIPs (interface eth0) ..."
-
-
-async def test_cleanup_works_without_daemon_configuration_or_state(pair: Lab) -> None:
-    node = pair.nodes[0]
-    for what_is_left in ("state", "keepalived.conf", "configuration"):
-        configure([node], WEB)
-        await start([node])
-        await on_node(pair, node, VIPS)
-        await node.kill_ipfod(signal.SIGKILL)
-        # The child first: it would give its VIPs up in order when it sees its parent die.
-        await node.run(["kill", "-KILL", *map(str, reversed(await keepalived_pids(node)))], check=True)
-        doomed = {
-            "state": "/etc/ipfod/web.toml /run/ipfod/web",
-            "keepalived.conf": "/etc/ipfod/web.toml /var/lib/ipfod/state.json",
-            "configuration": "/var/lib/ipfod/state.json /run/ipfod/web",
-        }[what_is_left]
-        await node.run(["rm", "-r", *doomed.split()], check=True)
-        assert len(await node.addresses()) == 2, what_is_left
-        done = await node.run([*IPFOD, "cleanup"])
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "  - Releasing VIPs 192.168.3.10 192.168.3.11 (interface eth0) ..." in done.stdout, what_is_left
-        await _nothing_left(node)
-
-
-async def _nothing_left(node: Node) -> None:
-    assert not await node.addresses()
-    assert (await node.run(["pgrep", "-af", "keepalived|python.* -m ipfod$"])).stdout == ""
-    assert "ipfod" not in (await node.run(["nft", "list", "ruleset"], check=True)).stdout
-    assert (await node.run(["ls", "-A", "/run/ipfod", "/var/lib/ipfod"])).stdout.split() == ["/var/lib/ipfod:"]
-
-
 async def test_a_port_that_nobody_listens_on_keeps_the_vips_away(pair: Lab) -> None:
     node = pair.nodes[0]
     configure([node], WEB.replace("monitor_port = 0", f"monitor_port = {PORT}"))
@@ -386,3 +336,28 @@ async def test_a_daemon_that_fails_to_start_says_so_in_its_log(pair: Lab) -> Non
     with pytest.raises(Failed, match="/run/ipfod"):
         await node.start_ipfod()
     assert no_traceback(node.log())
+
+
+async def test_a_missing_chain_is_a_problem_only_where_something_filters(pair: Lab) -> None:
+    node = pair.nodes[0]
+    configure([node], WEB + 'firewall_chain = "OS_FIREWALL_ALLOW"\n')
+    await start([node])
+    assert "OS_FIREWALL_ALLOW" in (await problems(node))["firewall-chain-missing"]
+    await node.run(["nft", "flush", "ruleset"], check=True)
+
+    async def no_problem() -> bool:
+        return not await problems(node)
+
+    await until(no_problem, what="no firewall, no problem")
+
+
+async def test_a_rule_that_somebody_flushed_is_back_at_once(pair: Lab) -> None:
+    node = pair.nodes[0]
+    configure([node], WEB)
+    await start([node])
+    await node.run(["nft", "flush", "chain", "inet", "filter", "input"], check=True)
+
+    async def back() -> bool:
+        return 'comment "ipfod:web"' in (await node.run(["nft", "list", "ruleset"], check=True)).stdout
+
+    await until(back, what="the rule is back")
