@@ -15,7 +15,7 @@ from ipfod.bus.service import Service
 from ipfod.errors import Failed, IpfodError
 from ipfod.host.listeners import ListenerEvents
 from ipfod.host.netlink import Netlink
-from ipfod.host.notify import Notifier
+from ipfod.host.notify import Notifier, watchdog_interval_s
 from ipfod.keepalived.launcher import dump_signal
 from ipfod.lock import DaemonLock
 from ipfod.node.events import Change, Event, ProblemCleared, ProblemRaised
@@ -69,6 +69,7 @@ class Daemon:
                 emit=self._emit,
                 masters=self._masters,
                 launcher=self._management.launcher,
+                run_script=self._management.run_script,
                 catch_up=self._wire.catch_up,
                 dump_signal=number,
             )
@@ -117,6 +118,7 @@ class Daemon:
             asyncio.create_task(self._watch_addresses(), name="addresses"),
             asyncio.create_task(self._guard.watch(), name="firewall guard"),
             asyncio.create_task(self._watch_bus(), name="bus"),
+            asyncio.create_task(self._answer_watchdog(), name="watchdog"),
         }
         end = asyncio.create_task(self._ending.wait(), name="end")
         try:
@@ -143,6 +145,16 @@ class Daemon:
     async def _watch_bus(self) -> None:
         await self._service.wait_lost()
         raise Failed("the system bus is gone", hint="keepalived goes on; ipfod starts again with the bus")
+
+    async def _answer_watchdog(self) -> None:
+        """Answer only when the loop turns and the worker that takes VIPs off does its work."""
+        if (interval_s := watchdog_interval_s()) is None:
+            await self._ending.wait()
+            return
+        while True:
+            await self._netlink.in_worker(lambda: None)
+            self._notifier.alive()
+            await asyncio.sleep(interval_s)
 
     def _watch_listeners(self, stack: AsyncExitStack) -> None:
         try:

@@ -6,14 +6,14 @@ import asyncio
 from pathlib import Path
 
 from ipfod.checks.verdict import Verdict
-from ipfod.host.run import Outcome, run
+from ipfod.host.run import Outcome, Run, run
 from ipfod.host.scripts import script_complaint
 
 LINE_MAX = 200  # characters of the script's first line that a report carries
 
 
-async def script_check(script: Path, *, user: str, timeout_s: float) -> Verdict:
-    """Run the check script as `user`: exit status 0 passes, any other says that the service is down.
+async def script_check(script: Path, *, user: str, timeout_s: float, run: Run = run) -> Verdict:
+    """Run the check script as `user`, by `run`: exit status 0 passes, any other says that the service is down.
 
     A script that is missing, unsafe, cannot be started, gives no answer in time or is killed by a signal is
     broken: it fails too, but has said nothing of the service. The text carries the first line of its output.

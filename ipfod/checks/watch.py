@@ -13,6 +13,7 @@ from ipfod.checks.script import script_check
 from ipfod.checks.tcp import tcp_check, tcp_check_all
 from ipfod.checks.verdict import Verdict
 from ipfod.config.model import Address
+from ipfod.host.run import Run, run
 from ipfod.node.model import CheckState
 
 RECHECK_S = 0.05  # between checks until `fall` is reached, once a closed listener has made one fail
@@ -64,9 +65,12 @@ class FailoverChecks:
     after a trigger failing rounds follow each other quickly until `fall` is reached.
     """
 
-    def __init__(self, name: str, plan: CheckPlan, report: Callable[[CheckReport], None]) -> None:
+    def __init__(
+        self, name: str, plan: CheckPlan, report: Callable[[CheckReport], None], *, run: Run = run
+    ) -> None:
         """`report` is called from the loop after each round; the daemon filters what did not change."""
         self.name = name
+        self._run = run  # how the script is run
         self.plan = plan
         self._report = report
         self._hysteresis = Hysteresis(rise=plan.rise, fall=plan.fall)
@@ -213,7 +217,8 @@ class FailoverChecks:
         return verdict
 
     def _start(self, script: Path) -> asyncio.Task[Verdict]:
-        check = script_check(script, user=self.plan.script_user, timeout_s=self.plan.timeout_s)
+        plan = self.plan
+        check = script_check(script, user=plan.script_user, timeout_s=plan.timeout_s, run=self._run)
         task = asyncio.create_task(check, name=f"check script of {self.name}")
         task.add_done_callback(lambda _: self._wake.set())
         return task

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from sdnotify import SystemdNotifier
+
+
+def watchdog_interval_s() -> float | None:
+    """How often to answer the watchdog, with a margin; None if there is none. See sd_watchdog_enabled(3)."""
+    usec = os.environ.get("WATCHDOG_USEC", "")
+    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()) or not usec.isdecimal():
+        return None
+    return int(usec) / 1e6 / 3
 
 
 class Notifier:
@@ -25,6 +34,10 @@ class Notifier:
     def status(self, text: str) -> None:
         """One line for `systemctl status`."""
         self._send(f"STATUS={text}")
+
+    def alive(self) -> None:
+        """Answer the watchdog."""
+        self._send("WATCHDOG=1")
 
     def _send(self, message: str) -> None:
         # sdnotify encodes latin-1 and drops the whole message if it cannot.

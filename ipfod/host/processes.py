@@ -29,7 +29,8 @@ def children(pid: int) -> tuple[int, ...]:
 def is_zombie(pid: int) -> bool:
     """Whether a process has ended and only waits to be reaped."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        # Bytes: a process may give itself any name.
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"Z"
     except OSError:
         return False
 

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # systemd.exec(5), the default of $PATH
 ENVIRONMENT = {"PATH": PATH, "LANG": "C.UTF-8"}
@@ -52,6 +53,12 @@ class Outcome:
         if self.returncode < 0:
             return f"killed by {_signal_name(-self.returncode)}"
         return f"exit status {self.returncode}"
+
+
+class Run(Protocol):
+    """Some way to run a program: `run`, or the transient units of `transient.py`."""
+
+    async def __call__(self, argv: Sequence[str], *, timeout_s: float, user: str | None = None) -> Outcome: ...
 
 
 async def run(

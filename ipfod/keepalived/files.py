@@ -28,6 +28,11 @@ class KeepalivedFiles:
         return self.directory / "keepalived.conf.trial"
 
     @property
+    def release(self) -> Path:
+        """Commands for ip(8) that take the VIPs off: the unit runs them when keepalived has ended."""
+        return self.directory / "release"
+
+    @property
     def fifo(self) -> Path:
         return self.directory / "notify.fifo"
 

@@ -44,6 +44,10 @@ class Launcher(Protocol):
     async def stop(self) -> None:
         """End it in order: it gives up its VIPs and says so to its peers."""
 
+    @property
+    def log_hint(self) -> str:
+        """Where an administrator reads what it says."""
+
 
 def keepalived_binary() -> str:
     """Path of the program. Raises Failed if it is not installed."""
@@ -57,6 +61,7 @@ async def test_configuration(files: KeepalivedFiles) -> None:
     """Let keepalived judge the candidate file. Raises Failed with its complaints."""
     outcome = await run([keepalived_binary(), "-t", "-f", str(files.candidate)], timeout_s=TEST_S)
     if outcome.returncode == -signal.SIGTERM and not outcome.timed_out:
+        # keepalived 2.2.7 at a script of a user other than root (upstream issue 2617)
         write_atomically(files.trial, as_root(files.candidate.read_text()))
         outcome = await run([keepalived_binary(), "-t", "-f", str(files.trial)], timeout_s=TEST_S)
     if outcome.returncode != 0:
@@ -78,6 +83,10 @@ class PlainLauncher:
     def __init__(self, files: KeepalivedFiles) -> None:
         self._files = files
         self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log_hint(self) -> str:
+        return f"see {self._files.log}"
 
     async def running(self) -> int:
         return self._alive(self._files.pid)

@@ -56,13 +56,12 @@ def render(plan: FailoverPlan, files: KeepalivedFiles) -> str:
 def _scripts(failover: Failover) -> list[str]:
     """The user of the notify script, and keepalived's own check of a file before it reloads it.
 
-    In a check keepalived 2.2.7 kills itself at the first script of another user than root (upstream issue 2617),
-    and reloads nothing. The check is left out then; the file has passed ipfod's test.
+    In a check keepalived 2.2.7 kills itself at the first script of a user other than root (upstream issue
+    2617), and reloads nothing. The check is left out then; the file has passed ipfod's test.
     """
-    if failover.notify_script is None:
-        return ["    reload_check_config\n"]
-    user = f"    script_user {failover.script_user}\n"
-    return [user] if failover.script_user != ROOT else [user, "    reload_check_config\n"]
+    user = ROOT if failover.notify_script is None else failover.script_user
+    check = ["    reload_check_config\n"] if user == ROOT else []
+    return [f"    script_user {user}\n", *check]  # 2.2.7 wants a user for the FIFO too
 
 
 def as_root(text: str) -> str:

@@ -29,3 +29,11 @@ def virtual_ips_in(text: str) -> tuple[InterfaceAddress, ...]:
             if int(match[2]) <= address.max_prefixlen:
                 found.append(InterfaceAddress(interface, address, int(match[2])))
     return tuple(found)
+
+
+def release_commands(text: str) -> str:
+    """Commands for `ip -batch` that take off the VIPs of a rendered keepalived.conf."""
+    return "".join(
+        f"address del {entry.address}/{entry.prefix_length} dev {entry.interface}\n"
+        for entry in virtual_ips_in(text)
+    )

@@ -31,6 +31,10 @@ class UnitLauncher:
         self._files = files
         self._systemd = systemd
 
+    @property
+    def log_hint(self) -> str:
+        return f"see journalctl -u {self._unit}"
+
     async def running(self) -> int:
         return await self._systemd.main_pid(self._unit)
 
@@ -46,7 +50,7 @@ class UnitLauncher:
                 return pid
             await asyncio.sleep(POLL_S)
         result = await self._systemd.result(self._unit)
-        raise Failed(f"{self._unit} does not run ({result})", hint=f"journalctl -u {self._unit}")
+        raise Failed(f"{self._unit} does not run ({result})", hint=self.log_hint)
 
     async def reload(self) -> None:
         await self._systemd.reload(self._unit)

@@ -16,11 +16,13 @@ from ipfod.config.model import Failover
 from ipfod.errors import Failed
 from ipfod.host.netlink import Netlink
 from ipfod.host.processes import ProcessWatch, children
+from ipfod.host.run import Run
 from ipfod.keepalived.dump import request_dump
 from ipfod.keepalived.fifo import Notification, NotificationFifo
 from ipfod.keepalived.files import KeepalivedFiles, write_atomically
 from ipfod.keepalived.launcher import Launcher, test_configuration
 from ipfod.keepalived.render import render
+from ipfod.keepalived.reread import release_commands
 from ipfod.keepalived.track import FAULT, FIT, TrackFiles
 from ipfod.node.events import CheckReported, Event, InstanceReported, KeepalivedChanged, PriorityReported
 from ipfod.node.model import CheckState, KeepalivedState, ProblemCode, State
@@ -56,6 +58,7 @@ class Surroundings:
     emit: Callable[[Event], None]
     masters: Callable[[str], tuple[Group, ...]]  # groups of a failover that this node is master of
     launcher: Callable[[str, KeepalivedFiles], Launcher]  # by the failover's name
+    run_script: Run
     catch_up: Callable[[], None]  # hear the adverts that have come in: why keepalived does what it does
     dump_signal: int
 
@@ -200,6 +203,7 @@ class Supervisor:
     async def _install(self, text: str) -> None:
         """Write the configuration where keepalived reads it, once keepalived has judged it."""
         await self._examine(text)
+        write_atomically(self._files.release, release_commands(text))
         if text != self._text_in_force():
             write_atomically(self._files.configuration, text)
         self._files.candidate.unlink(missing_ok=True)
@@ -310,7 +314,7 @@ class Supervisor:
             self._lost.set()
 
     def _report_failure(self, error: Failed) -> None:
-        hint = error.hint or f"see {self._files.log}"
+        hint = error.hint or self._launcher.log_hint
         self._problems.raise_(ProblemCode.KEEPALIVED_FAILED, self.name, error.text, hint)
         self._around.emit(KeepalivedChanged(self.name, KeepalivedState.FAILED, 0, error.text))
 
@@ -329,7 +333,7 @@ class Supervisor:
             self._around.emit(CheckReported(self.name, CheckState.DISABLED, ""))
             self._verdict = CheckState.DISABLED
             return
-        self._checks = FailoverChecks(self.name, plan, self._checked)
+        self._checks = FailoverChecks(self.name, plan, self._checked, run=self._around.run_script)
         self._checks.start()
         if wait:
             await self._checks.first()

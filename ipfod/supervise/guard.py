@@ -71,7 +71,8 @@ def _wish(planned: FailoverPlan) -> FirewallWish:
 
 
 def _problems(report: FirewallReport) -> Iterable[Problem]:
-    for failover, chains in report.missing.items():
+    # Where nothing filters there is nothing to open, and the default "INPUT" names a chain that need not be.
+    for failover, chains in report.missing.items() if report.filters else ():
         names = ", ".join(f'"{chain}"' for chain in chains)
         text = f"{failover}: there is no chain {names}; whatever filters here may drop VRRP"
         hint = (

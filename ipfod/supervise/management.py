@@ -6,7 +6,9 @@ import os
 from typing import Protocol
 
 from ipfod.host import systemd
+from ipfod.host.run import Run, run
 from ipfod.host.systemd import Caller, Systemd
+from ipfod.host.transient import run_transient
 from ipfod.keepalived.files import KeepalivedFiles
 from ipfod.keepalived.launcher import Launcher, PlainLauncher
 from ipfod.keepalived.unit import UnitLauncher
@@ -18,6 +20,10 @@ RESTARTS = frozenset({"restart", "try-restart"})
 class Management(Protocol):
     """What depends on who runs ipfod."""
 
+    @property
+    def run_script(self) -> Run:
+        """How check scripts are run."""
+
     def launcher(self, failover: str, files: KeepalivedFiles) -> Launcher:
         """How the keepalived of a failover is run."""
 
@@ -26,7 +32,9 @@ class Management(Protocol):
 
 
 class Alone:
-    """No service manager: keepalived is a plain process, and an end is an end."""
+    """No service manager: keepalived and scripts are plain processes, and an end is an end."""
+
+    run_script: Run = staticmethod(run)
 
     def launcher(self, failover: str, files: KeepalivedFiles) -> Launcher:
         return PlainLauncher(files)
@@ -36,7 +44,9 @@ class Alone:
 
 
 class UnderSystemd:
-    """ipfod is a unit, and so is each keepalived."""
+    """ipfod is a unit, and so are each keepalived and each run of a script."""
+
+    run_script: Run = staticmethod(run_transient)
 
     def __init__(self, bus: Caller) -> None:
         self._systemd = Systemd(bus)
