@@ -18,6 +18,7 @@ class DaemonLock:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor = -1
+        self._taken = False
 
     def __enter__(self) -> Self:
         try:
@@ -35,11 +36,14 @@ class DaemonLock:
         """Become the holder. Raises Failed if another process is."""
         if not self._try():
             raise Failed(f"another ipfod runs, process {self.holder()}", hint="systemctl stop ipfod")
+        self._taken = True
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)
 
     def holder(self) -> int:
         """The pid of the process that holds the lock, 0 if none does (or it has not said who it is yet)."""
+        if self._taken:
+            return os.getpid()  # trying would succeed, and give our own lock away
         if self._try():
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             return 0

@@ -32,19 +32,18 @@ def known_nodes(failover: Failover, own: tuple[Address, ...]) -> tuple[Address, 
         return failover.nodes
     if not failover.use_unicast:
         return ()
-    # A peer list may or may not name this node, and names each node once, by an address of one family.
-    if set(own) & set(failover.unicast_peers):
-        return failover.unicast_peers
-    versions = {peer.version for peer in failover.unicast_peers}
-    mine = [address for address in own if address.version in versions][:1]
-    return (*failover.unicast_peers, *mine)
+    # A dual-stack peer list names each node twice: one family is enough to count them. The list may or may not
+    # name this node.
+    version = min((address.version for address in failover.virtual_ips), default=4)
+    peers = tuple(peer for peer in failover.unicast_peers if peer.version == version)
+    mine = _nearest(own, peers)
+    return peers if mine is None or set(own) & set(peers) else (*peers, mine)
 
 
 def _group(failover: Failover, slot: Slot, here: Here, known: tuple[Address, ...], anchors: Anchors) -> Group:
     version = slot.virtual_ips[0].version
-    source = _source(here, version)
+    peers = _peers(failover, here, version)
     anchor = anchors.get(slot.virtual_router_id)
-    peers = [peer for peer in failover.unicast_peers if peer.version == version]
     return Group(
         failover=failover.name,
         index=slot.index,
@@ -53,13 +52,33 @@ def _group(failover: Failover, slot: Slot, here: Here, known: tuple[Address, ...
         virtual_ips=slot.virtual_ips,
         anchor=anchor if anchor in slot.virtual_ips and anchor is not None else slot.virtual_ips[0],
         priority=_priority(failover, slot, here, known),
-        source=source,
-        peers=tuple(peer for peer in peers if peer not in here.addresses) if failover.use_unicast else (),
+        source=_source(here, version, peers),
+        peers=peers,
     )
 
 
-def _source(here: Here, version: int) -> Address | None:
-    """The address adverts come from: IPv6 ones come from a link-local address (RFC 9568 5.1.2.1)."""
+def _peers(failover: Failover, here: Here, version: int) -> tuple[Address, ...]:
+    """Unicast peers of a family without this node, () for multicast. Raises PlanError if none is left."""
+    if not failover.use_unicast:
+        return ()
+    listed = [peer for peer in failover.unicast_peers if peer.version == version]
+    peers = tuple(peer for peer in listed if peer not in here.addresses)
+    if not peers:
+        what = f"names no node but this one for IPv{version}"
+        raise PlanError(_complaint(failover, "unicast_peers", what, "the addresses of the other nodes"))
+    return peers
+
+
+def _nearest(own: tuple[Address, ...], peers: tuple[Address, ...]) -> Address | None:
+    """The own address that shares most leading bits with a peer's, as in RFC 6724 5, rule 8: peers know it."""
+    mine = [address for address in own if peers and address.version == peers[0].version]
+    return min(mine, key=lambda a: min(int(a) ^ int(peer) for peer in peers), default=None)
+
+
+def _source(here: Here, version: int, peers: tuple[Address, ...]) -> Address | None:
+    """The address adverts come from: multicast IPv6 ones come from a link-local address (RFC 9568 5.1.2.1)."""
+    if peers:
+        return _nearest(here.addresses, peers)
     mine = [address for address in here.addresses if address.version == version]
     if version == 6:
         mine.sort(key=lambda address: not address.is_link_local)
@@ -72,7 +91,7 @@ def _priority(failover: Failover, slot: Slot, here: Here, known: tuple[Address, 
     mine = next((node for node in known if node in here.addresses), None)
     if mine is not None:
         return priorities(failover, slot.index, known)[mine]
-    # The IPv4 address speaks for the node in both families, so that a dual-stack pair stays together.
+    # One address speaks for the node in both families.
     own = min(here.addresses, key=lambda a: (a.version, a.is_link_local), default=None)
     return hashed_priority(own, slot.virtual_router_id) if own is not None else 1
 

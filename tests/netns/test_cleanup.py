@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from scenario import configure, keepalived_pids, on_node, start

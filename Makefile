@@ -1,0 +1,44 @@
+# What a checkout offers. Each target installs what it lacks first; that, `run` and `test` need root.
+
+PYTHON := /usr/bin/python3
+VENV := .venv
+IN_VENV := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run test lint clean root prerequisites
+
+help:
+	@echo 'make run    three nodes on this machine, virtual IPs that move, the outage of each move'
+	@echo 'make test   every test and linter'
+	@echo 'make lint   the linters alone'
+	@echo 'make clean  remove what the others left in this directory'
+
+run: root $(VENV)/installed-run
+	@$(IN_VENV) -m ipfod.lab
+
+test: root $(VENV)/installed-test
+	@$(IN_VENV) -m pytest
+
+lint: $(VENV)/installed-test
+	@$(IN_VENV) -m pytest tests/test_linters.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+root:
+	@test "$$(id -u)" = 0 || { echo 'make $(MAKECMDGOALS): only root may: it makes network namespaces' >&2; exit 1; }
+
+prerequisites:
+	@packaging/prerequisites.sh
+
+# The distribution's python3 and its packages: the nftables binding is on no index.
+$(VENV)/installed-run: pyproject.toml packaging/constraints.txt | prerequisites
+	$(PYTHON) -m venv --system-site-packages $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c packaging/constraints.txt -e .
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed-run pyproject.toml packaging/constraints.txt | prerequisites
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c packaging/constraints.txt -e '.[test]'
+	@touch $@
