@@ -29,6 +29,7 @@ from ipfod.node.model import CheckState, KeepalivedState, ProblemCode, State
 from ipfod.plan.model import FailoverPlan, Group
 from ipfod.supervise.checkplan import check_plan
 from ipfod.supervise.farewell import Farewell, virtual_ip_addresses
+from ipfod.supervise.management import LoadModule
 from ipfod.supervise.problems import ProblemBook
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Surroundings:
     masters: Callable[[str], tuple[Group, ...]]  # groups of a failover that this node is master of
     launcher: Callable[[str, KeepalivedFiles], Launcher]  # by the failover's name
     run_script: Run
+    load_module: LoadModule | None
     catch_up: Callable[[], None]  # hear the adverts that have come in: why keepalived does what it does
     dump_signal: int
 

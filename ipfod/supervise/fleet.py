@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from ipfod import paths
 from ipfod.addresses import InterfaceAddress
-from ipfod.config.model import Complaint
+from ipfod.config.model import Complaint, Failover
 from ipfod.errors import Failed, InvalidConfiguration
 from ipfod.host.netlink import Host
 from ipfod.keepalived.files import KeepalivedFiles
@@ -22,6 +22,7 @@ from ipfod.supervise.failover import Supervisor, Surroundings
 from ipfod.supervise.farewell import virtual_ip_addresses
 from ipfod.supervise.guard import FirewallGuard
 from ipfod.supervise.loading import Loading, load, remember
+from ipfod.supervise.modules import absent, load_modules
 from ipfod.supervise.settle import Settlement, settle
 from ipfod.supervise.wire import Wire
 
@@ -123,6 +124,7 @@ class Fleet:
             await self._bury_the_past(runnable, complaints)
         gone = self._supervisors.keys() - plans.keys()
         await self._stop(gone, "no longer configured")
+        await self._load_modules(plan.failover for plan in runnable.values())
         await self._guard.follow(self._plan)
         await asyncio.gather(*(self._run(plan) for plan in runnable.values()))
         self._write_ledger(runnable)
@@ -225,6 +227,16 @@ class Fleet:
 
     # ------------------------------------------------------------ the ledger
 
+    async def _load_modules(self, failovers: Iterable[Failover]) -> None:
+        if self._around.load_module is None:
+            return
+        lacking = absent(module for failover in failovers for module in failover.kernel_modules)
+        before = self._taken.modules
+        self._save(replace(self._taken, modules=(*before, *lacking)))
+        loaded, problems = await load_modules(lacking, self._around.load_module)
+        self._save(replace(self._taken, modules=tuple(dict.fromkeys((*before, *loaded)))))
+        self._around.emit(ProblemsSeen("kernel modules", problems))
+
     def _write_ledger(
         self,
         plans: Mapping[str, FailoverPlan],
@@ -244,15 +256,17 @@ class Fleet:
             virtual_ips={name: tuple(sorted(entries, key=_order)) for name, entries in ledger.items()},
             anchors=anchors,
         )
-        if taken != self._taken:
-            self._taken = taken
-            try:
-                statefile.save(paths.STATE_FILE, taken)
-            except Failed as error:
-                problem = Problem(
-                    ProblemCode.STATE_DAMAGED, str(paths.STATE_FILE), error.text, "free some space"
-                )
-                self._around.emit(ProblemsSeen("state", (problem,)))
+        self._save(taken)
+
+    def _save(self, taken: statefile.Taken) -> None:
+        if taken == self._taken:
+            return
+        self._taken = taken
+        try:
+            statefile.save(paths.STATE_FILE, taken)
+        except Failed as error:
+            problem = Problem(ProblemCode.STATE_DAMAGED, str(paths.STATE_FILE), error.text, "free some space")
+            self._around.emit(ProblemsSeen("state", (problem,)))
 
 
 def _order(entry: InterfaceAddress) -> tuple[int, int]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from ipfod.host import systemd
+from ipfod.host.modules import modprobe_unit
 from ipfod.host.run import Run, run
 from ipfod.host.systemd import Caller, Systemd
 from ipfod.host.transient import run_transient
@@ -15,6 +17,9 @@ from ipfod.keepalived.unit import UnitLauncher
 
 UNIT = "ipfod.service"
 RESTARTS = frozenset({"restart", "try-restart"})
+
+
+LoadModule = Callable[[str], Awaitable[None]]
 
 
 class Management(Protocol):
@@ -27,6 +32,10 @@ class Management(Protocol):
     def launcher(self, failover: str, files: KeepalivedFiles) -> Launcher:
         """How the keepalived of a failover is run."""
 
+    @property
+    def load_module(self) -> LoadModule | None:
+        """Has a kernel module loaded or raises Failed; whether it is there is to be looked at. None: nobody."""
+
     async def is_restarting(self) -> bool:
         """Whether ipfod was told to end only to be started again: then keepalived runs on."""
 
@@ -35,6 +44,7 @@ class Alone:
     """No service manager: keepalived and scripts are plain processes, and an end is an end."""
 
     run_script: Run = staticmethod(run)
+    load_module: LoadModule | None = None
 
     def launcher(self, failover: str, files: KeepalivedFiles) -> Launcher:
         return PlainLauncher(files)
@@ -53,6 +63,9 @@ class UnderSystemd:
 
     def launcher(self, failover: str, files: KeepalivedFiles) -> Launcher:
         return UnitLauncher(failover, files, self._systemd)
+
+    async def load_module(self, module: str) -> None:
+        await self._systemd.start(modprobe_unit(module))
 
     async def is_restarting(self) -> bool:
         """Asks for the job on our own unit.

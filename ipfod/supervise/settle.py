@@ -73,8 +73,10 @@ def _plan_one(
     why = _why_wait(failover, host, interface, here)
     if why:
         draft.waiting[failover.name] = why
-        if old is not None and old.failover == failover and old.addresses:
-            draft.plans[failover.name] = old  # it was there before: keepalived waits for it in state FAULT
+        if old is not None:
+            draft.plans[failover.name] = (
+                old  # it cannot take up what has no interface, and need not stop for it
+            )
             return
     try:
         draft.plans[failover.name] = plan_failover(failover, here, anchors)
@@ -113,18 +115,28 @@ def _our_addresses(
 
 
 def _drop_conflicts(draft: _Draft, in_force: Mapping[str, FailoverPlan]) -> None:
-    """What did not change goes first, so that a new or changed file never stops another one."""
+    """Refuse what conflicts. A version that is refused makes way for the one in force, which may refuse others.
+
+    What did not change goes first, so that a new or changed file never stops another one. Those in force do not
+    conflict with each other, so this ends.
+    """
+    complaints: dict[str, tuple[Complaint, ...]] = {}
 
     def changed(plan: FailoverPlan) -> tuple[bool, str]:
-        old = in_force.get(plan.name)
-        return old is None or old.failover != plan.failover, plan.failover.source.file
+        return in_force.get(plan.name) != plan, plan.failover.source.file
 
-    found = conflicts(sorted(draft.plans.values(), key=changed))
-    for name, complaints in found.items():
-        draft.complaints += complaints
+    while True:
+        found = conflicts(sorted(draft.plans.values(), key=changed))
+        back = [name for name in found if name in in_force and draft.plans[name] != in_force[name]]
+        if not back:
+            break
+        for name in back:
+            complaints[name] = found[name]
+            draft.plans[name] = in_force[name]
+    for name in found:
+        complaints[name] = found[name]
+        del draft.plans[name]
+    for name, reasons in complaints.items():
+        draft.complaints += reasons
         draft.refused.add(name)
         draft.waiting.pop(name, None)
-        del draft.plans[name]
-    for name in found:
-        if (old := in_force.get(name)) is not None and not conflicts((*draft.plans.values(), old)):
-            draft.plans[name] = old
