@@ -13,17 +13,22 @@ from collections.abc import Awaitable, Iterable
 
 from ipfod import paths
 from ipfod.addresses import InterfaceAddress
+from ipfod.bus.remote import Remote
 from ipfod.config.load import load_directory
 from ipfod.config.model import Failover
 from ipfod.errors import Failed, IpfodError
 from ipfod.firewall.keeper import FirewallKeeper
+from ipfod.host.modules import remove
 from ipfod.host.netlink import Host, Netlink
 from ipfod.host.processes import end
+from ipfod.host.systemd import Systemd, booted
 from ipfod.keepalived.files import KeepalivedFiles
 from ipfod.keepalived.launcher import PlainLauncher
 from ipfod.keepalived.reread import virtual_ips_in
+from ipfod.keepalived.unit import unit_name
 from ipfod.lock import DaemonLock
 from ipfod.node import statefile
+from ipfod.supervise.management import UNIT
 from ipfod.supervise.settle import DEFAULT_INTERFACE
 
 DAEMON_STOPS_S = 15.0
@@ -43,9 +48,10 @@ async def cleanup() -> int:
         known = _known(taken, failovers)
         held = _held(await netlink.host(), known, failovers)
         print("OpenShift IP Failover service terminating.")
-        _leave_modules(taken, failovers)
-        print("  - Cleaning up ...")
+        await _step(failures, _stop_units())
         await _step(failures, _stop_daemon())
+        await _remove_modules(taken, failovers)
+        print("  - Cleaning up ...")
         await _step(failures, _stop_keepalived())
         await _step(failures, _remove_rules())
         await _step(failures, _release(netlink, held, known, failovers))
@@ -108,14 +114,31 @@ def _runtime_directories() -> list[str]:
 # ---------------------------------------------------------------- what is done
 
 
-def _leave_modules(taken: statefile.Taken, failovers: Iterable[Failover]) -> None:
-    """Kernel modules stay: this version of ipfod loads none, and what others loaded is theirs."""
+async def _remove_modules(taken: statefile.Taken, failovers: Iterable[Failover]) -> None:
+    """Remove what ipfod had loaded; what others loaded is theirs."""
     configured = [module for failover in failovers for module in failover.kernel_modules]
     for module in dict.fromkeys([*taken.modules, *configured] or [DEFAULT_MODULE]):
-        print(f"  - Removing {module} module ... not loaded by ipfod, left alone")
+        ours = module in taken.modules
+        result = await remove(module) if ours else "not loaded by ipfod, left alone"
+        print(f"  - Removing {module} module ... {result}")
+
+
+async def _stop_units() -> None:
+    """Where systemd runs: the daemon's unit and those of keepalived."""
+    if not booted():
+        return
+    remote = Remote()
+    await remote.open()
+    try:
+        systemd = Systemd(remote)
+        for unit in (*await systemd.active_units(UNIT), *await systemd.active_units(unit_name("*"))):
+            await systemd.stop(unit)
+    finally:
+        await remote.aclose()
 
 
 async def _stop_daemon() -> None:
+    """One that was started outside of systemd."""
     if not paths.LOCK.exists():
         return
     with DaemonLock(paths.LOCK) as lock:

@@ -70,6 +70,7 @@ class Daemon:
                 masters=self._masters,
                 launcher=self._management.launcher,
                 run_script=self._management.run_script,
+                load_module=self._management.load_module,
                 catch_up=self._wire.catch_up,
                 dump_signal=number,
             )

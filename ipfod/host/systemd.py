@@ -67,6 +67,14 @@ class Systemd:
         """Why a service failed, systemd's word, "success" if it did not."""
         return str(await self.unit_property(unit, SERVICE, "Result"))
 
+    async def active_units(self, pattern: str) -> tuple[str, ...]:
+        """Names of units that are up, on their way up or down, matching a pattern such as "name@*.service"."""
+        states = ["active", "reloading", "activating", "deactivating"]
+        [units] = await self._bus.ask(
+            DESTINATION, MANAGER_PATH, MANAGER, "ListUnitsByPatterns", "asas", states, [pattern]
+        )
+        return tuple(unit[0] for unit in units)
+
     async def job_type(self, unit: str) -> str:
         """What systemd is about to do with a unit ("stop", "restart", ...), "" if nothing."""
         number, path = await self.unit_property(unit, UNIT, "Job")

@@ -48,6 +48,7 @@ class ProblemCode(StrEnum):
     CHECK_FAILING = "check-failing"
     SCRIPT_FAILING = "script-failing"
     STATE_DAMAGED = "state-damaged"
+    MODULE_FAILED = "module-failed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,4 +24,8 @@ def test_systemd_finds_nothing_wrong_with_a_unit(unit: Path, tmp_path: Path) -> 
 
 
 def test_there_are_units() -> None:
-    assert {unit.name for unit in UNITS} == {"ipfod.service", "ipfod-cleanup.service"}
+    assert {unit.name for unit in UNITS} == {
+        "ipfod.service",
+        "ipfod-cleanup.service",
+        "ipfod-keepalived@.service",
+    }
