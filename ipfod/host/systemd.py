@@ -52,9 +52,9 @@ class Systemd:
         """Stop a unit and wait until it is down."""
         await self._job("StopUnit", unit)
 
-    async def reload(self, unit: str) -> None:
-        """Make a unit read its configuration again."""
-        await self._job("ReloadUnit", unit)
+    async def signal(self, unit: str, number: int) -> None:
+        """Send a signal to the main process of a service."""
+        await self._bus.ask(DESTINATION, MANAGER_PATH, MANAGER, "KillUnit", "ssi", unit, "main", number)
 
     async def main_pid(self, unit: str) -> int:
         """The main process of a service that is up, 0 if it is not."""

@@ -7,6 +7,7 @@ no ipfod looks.
 from __future__ import annotations
 
 import asyncio
+import signal
 
 from ipfod.errors import Failed
 from ipfod.host.processes import children
@@ -53,7 +54,7 @@ class UnitLauncher:
         raise Failed(f"{self._unit} does not run ({result})", hint=self.log_hint)
 
     async def reload(self) -> None:
-        await self._systemd.reload(self._unit)
+        await self._systemd.signal(self._unit, signal.SIGHUP)
 
     async def stop(self) -> None:
         await self._systemd.stop(self._unit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -14,7 +15,7 @@ UNITS = sorted((Path(__file__).parents[2] / "systemd").glob("*.service"))
 def test_systemd_finds_nothing_wrong_with_a_unit(unit: Path, tmp_path: Path) -> None:
     copy = tmp_path / unit.name
     # The program is where the package puts it, not in a checkout.
-    copy.write_text(unit.read_text().replace("/usr/bin/ipfod", "/bin/true"))
+    copy.write_text(re.sub(r"/usr/bin/ipfo\w+", "/bin/true", unit.read_text()))
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", str(copy)], capture_output=True, text=True, check=False
     )
