@@ -6,22 +6,26 @@ IN_VENV := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test lint clean root prerequisites
+.PHONY: help run test lint rpm clean root prerequisites packagers
 
 help:
 	@echo 'make run    three nodes on this machine, virtual IPs that move, the outage of each move'
 	@echo 'make test   every test and linter'
 	@echo 'make lint   the linters alone'
+	@echo 'make rpm    the package for Fedora and RHEL, in dist/'
 	@echo 'make clean  remove what the others left in this directory'
 
 run: root $(VENV)/installed-run
 	@$(IN_VENV) -m ipfod.lab
 
-test: root $(VENV)/installed-test
+test: root $(VENV)/installed-test | packagers
 	@$(IN_VENV) -m pytest
 
 lint: $(VENV)/installed-test
 	@$(IN_VENV) -m pytest tests/test_linters.py
+
+rpm: $(VENV)/installed-run | packagers
+	@PIP=$(VENV)/bin/pip packaging/rpm.sh dist
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -32,6 +36,9 @@ root:
 
 prerequisites:
 	@packaging/prerequisites.sh
+
+packagers:
+	@packaging/prerequisites.sh rpm
 
 # The distribution's python3 and its packages: the nftables binding is on no index.
 $(VENV)/installed-run: pyproject.toml packaging/constraints.txt | prerequisites

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Installs the distribution's packages that a checkout needs and this machine lacks. Says nothing when it lacks none.
+# `prerequisites.sh rpm` installs those that build and judge the package.
 set -euo pipefail
 
 debian=(
@@ -10,6 +11,10 @@ fedora=(
     keepalived nftables python3-nftables python3-pip dbus-daemon dbus-tools iproute util-linux iputils procps-ng kmod
     iptables-nft glib2 systemd
 )
+if [[ ${1:-} == rpm ]]; then
+    debian=(rpm rpmlint)
+    fedora=(rpm-build rpmlint systemd-rpm-macros)
+fi
 
 fail() {
     echo "prerequisites: $*" >&2
