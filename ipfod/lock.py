@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 from ipfod.errors import Failed
 
 PID_MAX_DIGITS = 10
+TRIES, PAUSE_S = 5, 0.01
 
 
 class DaemonLock:
@@ -34,7 +37,7 @@ class DaemonLock:
 
     def take(self) -> None:
         """Become the holder. Raises Failed if another process is."""
-        if not self._try():
+        if not any(self._try_patiently()):
             raise Failed(f"another ipfod runs, process {self.holder()}", hint="systemctl stop ipfod")
         self._taken = True
         os.ftruncate(self._descriptor, 0)
@@ -49,6 +52,12 @@ class DaemonLock:
             return 0
         text = os.pread(self._descriptor, PID_MAX_DIGITS, 0)
         return int(text) if text.isdigit() else 0
+
+    def _try_patiently(self) -> Iterator[bool]:
+        """Somebody who only asks for the holder has the lock for an instant."""
+        for _ in range(TRIES):
+            yield self._try()
+            time.sleep(PAUSE_S)
 
     def _try(self) -> bool:
         try:

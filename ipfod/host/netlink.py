@@ -106,7 +106,7 @@ class Netlink:
         for family in (socket.AF_INET, socket.AF_INET6):
             routes = self._route.get_default_routes(family=family, table=RT_TABLE_MAIN)
             for route in sorted(routes, key=lambda r: r.get_attr("RTA_PRIORITY") or 0):
-                if (index := route.get_attr("RTA_OIF")) in names:
+                if (index := _first_hop(route)) in names:
                     return names[index]
         return None
 
@@ -166,6 +166,12 @@ class Netlink:
 def _interrupted(error: Failed) -> bool:
     """Whether a dump was cut short by a change; pyroute2 says so with code -1 (NLM_F_DUMP_INTR)."""
     return isinstance(error.__cause__, NetlinkError) and error.__cause__.code == -1
+
+
+def _first_hop(route: Any) -> int:
+    """Index of the interface that a route leads over, of its first one if there are several; 0 for none."""
+    hops = route.get_attr("RTA_MULTIPATH") or [{"oif": 0}]
+    return int(route.get_attr("RTA_OIF") or hops[0]["oif"])
 
 
 def _index(interface: str) -> int | None:

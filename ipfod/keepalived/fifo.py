@@ -67,7 +67,7 @@ class NotificationFifo:
 
     def drain(self) -> None:
         """Read all that is there now."""
-        while True:
+        while self._descriptor >= 0:
             try:
                 data = os.read(self._descriptor, READ_BYTES)
             except BlockingIOError:

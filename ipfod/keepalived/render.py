@@ -15,7 +15,7 @@ from ipfod.keepalived.files import KeepalivedFiles
 from ipfod.plan.model import FailoverPlan, Group
 
 # What fits into one advert at an MTU of 1500 (measured, keepalived 2.2.7): IPv4's count is an 8-bit field.
-ADVERT_MAX = {4: 255, 6: 89}
+ADVERT_MAX = 255
 ROOT = "root"
 
 # Two gratuitous ARPs at the change and two a second later; one every 30 s heals caches that missed them. A
@@ -77,7 +77,7 @@ def advertised(failover: Failover, group: Group) -> tuple[Address, ...]:
     """
     if instance_version(failover, group) == 3:
         return (group.anchor,)
-    return group.virtual_ips[: ADVERT_MAX[group.ip_version]]
+    return group.virtual_ips[:ADVERT_MAX]
 
 
 def instance_version(failover: Failover, group: Group) -> int:

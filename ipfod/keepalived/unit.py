@@ -47,7 +47,8 @@ class UnitLauncher:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + START_S
         while loop.time() < deadline:
-            if (pid := await self.running()) and children(pid):
+            # A SIGTERM that comes before the VRRP child has written its pid file is lost on it.
+            if (pid := await self.running()) and children(pid) and self._files.vrrp_pid.exists():
                 return pid
             await asyncio.sleep(POLL_S)
         result = await self._systemd.result(self._unit)

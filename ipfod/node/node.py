@@ -241,6 +241,8 @@ class Node:
             self._rivals[event.group] = replace(rival, gone=True)
         elif event.address and event.address != str(known.group.source):
             self._rivals[event.group] = Rival(event.address, event.priority)
+        elif event.address and known.state is State.MASTER:
+            self._rivals.pop(event.group, None)  # it has given way to this node
         if known.master != event.address:
             self._groups[event.group] = replace(known, master=event.address)
             yield Changed(event.group, frozenset({"master"}))
@@ -256,7 +258,8 @@ class Node:
         seen = {problem.key: problem for problem in event.problems}
         for key, (scope, known) in list(self._problems.items()):
             wanted = seen.get(key)
-            if scope == event.scope and (wanted is None or wanted.text != known.text):
+            same = wanted is not None and (wanted.text, wanted.hint) == (known.text, known.hint)
+            if scope == event.scope and not same:
                 del self._problems[key]
                 yield ProblemCleared(known)
         for key, problem in seen.items():

@@ -106,8 +106,13 @@ class Supervisor:
     async def start(self) -> None:
         """Take over a keepalived that runs already, or start one. A failure is reported and tried again."""
         async with self._turn:
-            self._files.prepare()
-            self._fifo.open()
+            try:
+                self._files.prepare()
+                self._fifo.open()
+            except OSError as error:
+                what = f"{error.filename or self._files.directory}: {error.strerror}"
+                self._report_failure(Failed(what, hint="only ipfod writes there; remove it and restart ipfod"))
+                return
             self._farewell.prepare(self.plan)
             if pid := await self._launcher.running():
                 await self._adopt(pid)

@@ -143,7 +143,7 @@ class Fleet:
                 await supervisor.examine(plans[name])
             except Failed as error:
                 source = plans[name].failover.source
-                refused.append(Complaint(source.file, 1, "virtual_ips", error.text, ""))
+                refused.append(Complaint(source.file, 1, "keepalived", error.text, ""))
                 if name in self._supervisors:
                     plans[name] = supervisor.plan
                 else:

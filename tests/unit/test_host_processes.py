@@ -149,13 +149,13 @@ async def test_waiting_for_a_process_that_goes_on_gives_up_in_time_and_leaves_no
 async def test_ending_is_by_sigterm_where_that_is_enough() -> None:
     with process("cat") as started:
         await end(started.pid, PATIENCE_S)
-        assert started.wait() == -signal.SIGTERM
+        assert started.wait(PATIENCE_S) == -signal.SIGTERM
 
 
 async def test_a_process_that_ignores_sigterm_is_killed() -> None:
     with python(STUBBORN) as started:
         await end(started.pid, 0.2)
-        assert started.wait() == -signal.SIGKILL
+        assert started.wait(PATIENCE_S) == -signal.SIGKILL
 
 
 async def test_ending_a_process_that_is_gone_does_nothing() -> None:
