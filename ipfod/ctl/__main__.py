@@ -84,6 +84,10 @@ def _command(options: argparse.Namespace, console: Console) -> Exit:
             from ipfod.ctl import plan
 
             return plan.run(options.file, options.nodes, console, as_json=options.json)
+        case "import":
+            from ipfod.ctl import imports
+
+            return imports.run(options.file, options.directory, console)
         case "history":
             from ipfod.ctl import transitions
 
@@ -124,6 +128,12 @@ def _parser() -> argparse.ArgumentParser:
     plan = command("plan", "show groups, router IDs and priorities of a file; needs no daemon and no root")
     plan.add_argument("file", nargs="?", metavar="FILE", type=Path, help="default: all of /etc/ipfod")
     plan.add_argument("--nodes", metavar="A,B,C", type=_nodes, help="node addresses, instead of the file's")
+    imports = command(
+        "import", "make configuration files from Deployments of OpenShift's IP failover", reading=False
+    )
+    imports.add_argument("file", metavar="FILE", type=Path, help="YAML or JSON; - for standard input")
+    into = "where NAME.toml goes (default: the current directory)"
+    imports.add_argument("-o", dest="directory", metavar="DIR", type=Path, default=Path(), help=into)
     history = command("history", "the last changes of state, the newest at the end")
     history.add_argument(
         "--limit",
