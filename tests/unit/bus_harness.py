@@ -133,11 +133,21 @@ def node_with(*failovers: Failover) -> Node:
     return node
 
 
+def becoming(user: int | None) -> tuple[str, ...]:
+    """What to put before a command line so that it runs as a user, () for None.
+
+    He may read everything: the checkout and its virtual environment may be where only root can.
+    """
+    if user is None:
+        return ()
+    reading = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+    return ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *reading, "--")
+
+
 async def run(*argv: str, user: int | None = None, ok: bool = True) -> str:
     """Run a client against the private bus; its output, stderr included."""
-    if user is not None:
-        argv = ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *argv)
     process = await asyncio.create_subprocess_exec(
+        *becoming(user),
         *argv,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 import pytest
-from bus_harness import NOBODY, Daemon, failover, node_with, private_bus
+from bus_harness import NOBODY, Daemon, becoming, failover, node_with, private_bus
 
 from ipfod.bus.service import Service
 from ipfod.errors import InvalidConfiguration
@@ -79,9 +79,8 @@ def environment(**more: str) -> dict[str, str]:
 @asynccontextmanager
 async def running(*arguments: str, user: int | None = None) -> AsyncIterator[asyncio.subprocess.Process]:
     """A command that runs until it is ended."""
-    as_user = () if user is None else ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups")
     process = await asyncio.create_subprocess_exec(
-        *as_user,
+        *becoming(user),
         *IPFOCTL,
         *arguments,
         stdin=subprocess.DEVNULL,
