@@ -6,7 +6,7 @@ IN_VENV := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test lint rpm clean root prerequisites packagers
+.PHONY: help run test lint rpm clean root prerequisites packagers nodes
 
 help:
 	@echo 'make run    three nodes on this machine, virtual IPs that move, the outage of each move'
@@ -18,7 +18,7 @@ help:
 run: root $(VENV)/installed-run
 	@$(IN_VENV) -m ipfod.lab
 
-test: root $(VENV)/installed-test | packagers
+test: root $(VENV)/installed-test | packagers nodes
 	@$(IN_VENV) -m pytest
 
 lint: $(VENV)/installed-test
@@ -39,6 +39,9 @@ prerequisites:
 
 packagers:
 	@packaging/prerequisites.sh rpm
+
+nodes:
+	@packaging/prerequisites.sh nodes
 
 # The distribution's python3 and its packages: the nftables binding is on no index.
 $(VENV)/installed-run: pyproject.toml packaging/constraints.txt | prerequisites

@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs the distribution's packages that a checkout needs and this machine lacks. Says nothing when it lacks none.
-# `prerequisites.sh rpm` installs those that build and judge the package.
+# `prerequisites.sh rpm` installs those that build and judge the package, `prerequisites.sh nodes` those that boot the
+# nodes and the kernel that tests run on.
 set -euo pipefail
 
 debian=(
@@ -14,6 +15,9 @@ fedora=(
 if [[ ${1:-} == rpm ]]; then
     debian=(rpm rpmlint)
     fedora=(rpm-build rpmlint systemd-rpm-macros)
+elif [[ ${1:-} == nodes ]]; then
+    debian=(debootstrap systemd-container qemu-system-x86 cpio)
+    fedora=() # RHEL lacks most of them: those tests are skipped
 fi
 
 fail() {
