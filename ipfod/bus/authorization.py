@@ -1,14 +1,21 @@
-"""Who may change something: today root, found by asking the bus for the user of the caller's connection."""
+"""Who may change something: root, and whom polkit lets. Without polkit root alone."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+
+from dbus_next.message import Message
+from dbus_next.signature import Variant
 
 from ipfod.bus.connection import Connection, bus_call
 from ipfod.bus.errors import BusError, standard
 from ipfod.bus.interfaces import NAME
 
 ANSWER_TIMEOUT_S = 5.0
+QUESTION_TIMEOUT_S = 25.0
+PASSWORD_TIMEOUT_S = 120.0  # somebody is typing
+POLKIT = "org.freedesktop.PolicyKit1"
+ALLOW_USER_INTERACTION = 1  # CheckAuthorizationFlags, polkit's D-Bus reference
 
 
 class Action(StrEnum):
@@ -17,15 +24,46 @@ class Action(StrEnum):
     RELOAD = f"{NAME}.reload"
 
 
-async def authorize(bus: Connection, caller: str, action: Action) -> None:
-    """Return if the connection `caller` (its unique name) may do `action`, else raise AccessDenied.
+async def authorize(bus: Connection, caller: str, action: Action, *, interactive: bool = False) -> None:
+    """Return if the connection `caller` (its unique name) may do `action`; else raise what it is told.
 
-    Unique names are never used twice, so the answer cannot be about somebody else. A caller that has left the
-    bus meanwhile is refused.
+    `interactive`: the caller agrees to be asked for a password meanwhile. Unique names are never used twice, so
+    the answer cannot be about somebody else. A caller that has left the bus is refused.
     """
     try:
         [uid] = await bus.call(bus_call("GetConnectionUnixUser", "s", caller), timeout_s=ANSWER_TIMEOUT_S)
     except (BusError, EOFError, TimeoutError) as error:
         raise standard("AccessDenied", f"{action}: the bus does not say who calls: {error}") from error
-    if uid != 0:
-        raise standard("AccessDenied", f"{action}: only root may do this")
+    if uid == 0:
+        return
+    try:
+        authorized, challenge = await _ask_polkit(bus, caller, action, interactive=interactive)
+    except (BusError, EOFError, TimeoutError) as error:
+        text = f"{action}: only root may do this while polkit does not answer"
+        raise standard("AccessDenied", text) from error
+    if authorized:
+        return
+    if challenge and not interactive:
+        raise standard("InteractiveAuthorizationRequired", f"{action}: a password is needed")
+    raise standard("AccessDenied", f"{action}: not permitted")
+
+
+async def _ask_polkit(bus: Connection, caller: str, action: Action, *, interactive: bool) -> tuple[bool, bool]:
+    """Whether it is permitted, and whether it could be with a password."""
+    question = Message(
+        POLKIT,
+        "/org/freedesktop/PolicyKit1/Authority",
+        f"{POLKIT}.Authority",
+        "CheckAuthorization",
+        signature="(sa{sv})sa{ss}us",
+        body=[
+            ["system-bus-name", {"name": Variant("s", caller)}],
+            action,
+            {},
+            ALLOW_USER_INTERACTION if interactive else 0,
+            "",
+        ],
+    )
+    timeout_s = PASSWORD_TIMEOUT_S if interactive else QUESTION_TIMEOUT_S
+    [[authorized, challenge, _details]] = await bus.call(question, timeout_s=timeout_s)
+    return bool(authorized), bool(challenge)

@@ -35,7 +35,7 @@ class Manager:
         self,
         node: Node,
         control: Control,
-        authorize: Callable[[str, Action], Awaitable[None]],
+        authorize: Callable[[Call, Action], Awaitable[None]],
         turns: Turns,
     ) -> None:
         self._node = node
@@ -53,7 +53,7 @@ class Manager:
         }
 
     async def _reload(self, call: Call) -> list[Any]:
-        await self._authorize(call.caller, Action.RELOAD)
+        await self._authorize(call, Action.RELOAD)
         await self._control.reload()
         return []
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dbus_next.constants import MessageType
+from dbus_next.constants import MessageFlag, MessageType
 from dbus_next.message import Message
 
 from ipfod.bus import interfaces, wire
@@ -31,12 +31,16 @@ MACHINE_ID = Path("/etc/machine-id")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that has been found to fit: who calls (a unique name), where, with which arguments."""
+    """A call that has been found to fit: who calls (a unique name), where, with which arguments.
+
+    `interactive`: the caller agrees to be asked for a password.
+    """
 
     caller: str
     path: str
     target: Object | None  # None: a node of the tree without an object
     arguments: list[Any]
+    interactive: bool = False
 
 
 # The body of the answer, as a list of values or marshalled already.
@@ -85,7 +89,8 @@ class Server:
         try:
             interface, method, target = self._find(message)
             handler = self._handlers[interface.name, method.name]
-            call = Call(message.sender, message.path, target, message.body)
+            interactive = bool(message.flags & MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION)
+            call = Call(message.sender, message.path, target, message.body, interactive)
             bus.reply(message, method.out_signature, await handler(call))
         except Exception as error:
             bus.reply_error(message, *answer_for(error, what=f"{message.path} {message.member}"))

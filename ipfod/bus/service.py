@@ -14,7 +14,7 @@ from ipfod.bus.interfaces import NAME
 from ipfod.bus.manager import Control, Manager
 from ipfod.bus.objects import Objects
 from ipfod.bus.publisher import Publisher
-from ipfod.bus.server import Server
+from ipfod.bus.server import Call, Server
 from ipfod.bus.turns import Turns
 from ipfod.errors import Failed
 from ipfod.node.events import Change
@@ -77,10 +77,10 @@ class Service:
         if self._connection is not None:
             self._connection.send(*messages)
 
-    async def _authorize(self, caller: str, action: Action) -> None:
+    async def _authorize(self, call: Call, action: Action) -> None:
         if self._connection is None:
             raise Failed(f"{action}: the message bus is gone")
-        await authorize(self._connection, caller, action)
+        await authorize(self._connection, call.caller, action, interactive=call.interactive)
 
 
 async def _take_name(connection: Connection) -> None:

@@ -66,7 +66,7 @@ class Client:
             member,
             signature=signature,
             body=list(body),
-            flags=MessageFlag.NO_AUTOSTART,
+            flags=MessageFlag.NO_AUTOSTART | MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION,
         )
         answer = await self._call(message, timeout_s)
         return plain(answer[0]) if answer else None

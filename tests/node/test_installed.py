@@ -212,6 +212,36 @@ async def test_an_ordinary_user_reads_and_cannot_change(pair: BootedLab) -> None
     assert secret.returncode != 0
 
 
+async def test_polkit_decides_for_an_ordinary_user_and_root_needs_none(pair: BootedLab) -> None:
+    owner, _ = await run_on_both(pair)
+    await owner.systemctl("start", "polkit", check=True)
+    manager = ["org.ipfod.Ipfod1", "/org/ipfod/Ipfod1", "org.ipfod.Ipfod1.Manager"]
+    reload = ["busctl", "--system", "--allow-interactive-authorization=no", "call", *manager, "Reload"]
+
+    async def code(user: str) -> int:
+        return (await owner.run(["ipfoctl", "reload"], user=user)).returncode
+
+    assert await code("daemon") == 4
+    refused = await owner.run(reload, user="daemon")
+    assert "a password is needed" in refused.stderr  # InteractiveAuthorizationRequired, busctl shows the text
+    rule = "/etc/polkit-1/rules.d/10-ipfod.rules"
+    owner.write(
+        rule,
+        "polkit.addRule(function(action, subject) {\n"
+        '  if (action.id == "org.ipfod.Ipfod1.reload" && subject.user == "daemon") return polkit.Result.YES;\n'
+        "});\n",
+    )
+    await owner.run(["chmod", "644", rule], check=True)
+    await owner.systemctl("restart", "polkit", check=True)
+    assert await code("daemon") == 0
+    assert await code("games") == 4
+    await owner.systemctl("mask", "--now", "polkit", check=True)
+    assert await code("daemon") == 4
+    assert await code("root") == 0
+    await owner.systemctl("unmask", "polkit", check=True)
+    await owner.run(["rm", rule], check=True)
+
+
 async def test_asking_a_stopped_ipfod_does_not_start_it(pair: BootedLab) -> None:
     node = pair.booted[0]
     configure([node], web(pair))
