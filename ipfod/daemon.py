@@ -22,10 +22,10 @@ from ipfod.node.events import Change, Event, ProblemCleared, ProblemRaised
 from ipfod.node.model import State, Transition
 from ipfod.node.node import Node
 from ipfod.plan.model import Group
-from ipfod.supervise.failover import Surroundings
 from ipfod.supervise.fleet import Fleet
 from ipfod.supervise.guard import FirewallGuard
 from ipfod.supervise.management import Alone, Management, UnderSystemd, is_unit
+from ipfod.supervise.surroundings import Surroundings
 from ipfod.supervise.wire import Wire
 
 log = logging.getLogger(__name__)
@@ -61,8 +61,6 @@ class Daemon:
             number = await dump_signal()
             await self._netlink.open(self._addresses_changed.set)
             stack.push_async_callback(self._netlink.close)
-            await self._service.start()
-            stack.push_async_callback(self._service.stop)
             self._management = await self._manage(stack)
             around = Surroundings(
                 netlink=self._netlink,
@@ -75,6 +73,8 @@ class Daemon:
                 dump_signal=number,
             )
             self._fleet = Fleet(around, self._wire, self._guard)
+            await self._service.start()  # who calls finds a fleet
+            stack.push_async_callback(self._service.stop)
             self._guard.open()
             stack.callback(self._guard.close)
             stack.callback(self._wire.close)
@@ -83,10 +83,11 @@ class Daemon:
             await self._fleet.start()
             stack.push_async_callback(self._fleet.close)
             self._notifier.ready()
-            log.info("ipfod %s serves %d failovers", __version__, len(self._node.failovers))
+            log.info("ipfod %s serves %s", __version__, _counted(len(self._node.failovers), "failover"))
             await self._serve()
             self._notifier.stopping()
             await self._end()
+            self._notifier.status("stopped")
 
     async def _manage(self, stack: AsyncExitStack) -> Management:
         if not is_unit():
@@ -211,7 +212,12 @@ class Daemon:
     def _summary(self) -> str:
         groups = self._node.groups.values()
         master = sum(status.state is State.MASTER for status in groups)
-        return f"master of {master} of {len(groups)} groups, {len(self._node.problems)} problems"
+        problems = _counted(len(self._node.problems), "problem")
+        return f"master of {master} of {_counted(len(groups), 'group')}, {problems}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _log(change: Change) -> bool:

@@ -34,6 +34,8 @@ async def request_dump(pid: int, signal_number: int, path: Path) -> tuple[Instan
     `signal_number` is what `keepalived --signum=JSON` says. The file appears before it is complete (upstream
     issue 2660), so it is unlinked first and then read until it parses.
     """
+    if not pid:
+        raise Failed("keepalived does not run")  # to kill(2) 0 is our own process group
     path.unlink(missing_ok=True)
     try:
         os.kill(pid, signal_number)

@@ -51,10 +51,12 @@ class NotificationFifo:
         self._too_long = False  # what comes next belongs to a line that was given up
 
     def open(self) -> None:
-        """Make the FIFO if it is missing and start to read. Raises OSError."""
+        """Make the FIFO if it is missing and start to read; may be called again. Raises OSError."""
         self._make()
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        asyncio.get_running_loop().add_reader(self._descriptor, self.drain)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self.close()  # only now: what waits in the same FIFO would be lost with its last reader
+        self._descriptor = descriptor
+        asyncio.get_running_loop().add_reader(descriptor, self.drain)
 
     def _make(self) -> None:
         try:

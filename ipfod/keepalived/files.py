@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,14 +66,8 @@ class KeepalivedFiles:
             directory.chmod(0o700)
 
     def remove(self) -> None:
-        """Take everything away again; what keepalived left beside our files goes too."""
-        for directory in (self.track, self.directory):
-            if not directory.is_dir():
-                continue
-            for entry in os.scandir(directory):
-                if not entry.is_dir(follow_symlinks=False):
-                    os.unlink(entry.path)
-            directory.rmdir()
+        """Take everything away again; what keepalived and its notify scripts left beside our files goes too."""
+        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def write_atomically(path: Path, text: str) -> None:

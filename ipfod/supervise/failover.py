@@ -8,29 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable
 
 from ipfod.checks.watch import CheckReport, FailoverChecks
 from ipfod.config.model import Failover
 from ipfod.errors import Failed
-from ipfod.host.netlink import Netlink
-from ipfod.host.processes import ProcessWatch, children
-from ipfod.host.run import Run
+from ipfod.host.processes import ProcessWatch, children, is_zombie
 from ipfod.keepalived.dump import request_dump
 from ipfod.keepalived.fifo import Notification, NotificationFifo
 from ipfod.keepalived.files import KeepalivedFiles, write_atomically
-from ipfod.keepalived.launcher import Launcher, test_configuration
+from ipfod.keepalived.launcher import test_configuration
 from ipfod.keepalived.render import render
 from ipfod.keepalived.reread import release_commands
 from ipfod.keepalived.track import FAULT, FIT, TrackFiles
-from ipfod.node.events import CheckReported, Event, InstanceReported, KeepalivedChanged, PriorityReported
+from ipfod.node.events import CheckReported, InstanceReported, KeepalivedChanged, PriorityReported
 from ipfod.node.model import CheckState, KeepalivedState, ProblemCode, State
 from ipfod.plan.model import FailoverPlan, Group
 from ipfod.supervise.checkplan import check_plan
 from ipfod.supervise.farewell import Farewell, virtual_ip_addresses
-from ipfod.supervise.management import LoadModule
 from ipfod.supervise.problems import ProblemBook
+from ipfod.supervise.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
 
@@ -42,27 +39,13 @@ STATES = {
     "STOP": State.STOPPED,
 }
 PRIORITY_WORDS = frozenset({"MASTER_PRIORITY", "BACKUP_PRIORITY"})
-# A SIGHUP restarts a backup's master-down and preempt_delay timers: one a second would keep it from ever
-# taking over.
+# A SIGHUP restarts a backup's timers: one a second would keep it from ever taking over.
 RELOAD_SPACING_S = 1.0
 RESYNC_TRIES = 5
 RESTART_DELAYS_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 STEADY_S = 60.0  # a keepalived that lived so long is restarted at once again
 RESPAWN_POLL_S = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What every supervisor shares."""
-
-    netlink: Netlink
-    emit: Callable[[Event], None]
-    masters: Callable[[str], tuple[Group, ...]]  # groups of a failover that this node is master of
-    launcher: Callable[[str, KeepalivedFiles], Launcher]  # by the failover's name
-    run_script: Run
-    load_module: LoadModule | None
-    catch_up: Callable[[], None]  # hear the adverts that have come in: why keepalived does what it does
-    dump_signal: int
+RESTART_POLL_S = 0.1
 
 
 class Supervisor:
@@ -101,7 +84,10 @@ class Supervisor:
     async def examine(self, plan: FailoverPlan) -> None:
         """Let keepalived judge a plan that is not in force yet. Raises Failed if it refuses it."""
         async with self._turn:
-            await self._examine(render(plan, self._files))
+            try:
+                await self._examine(render(plan, self._files))
+            except OSError as error:
+                raise self._refused(error) from error
 
     async def start(self) -> None:
         """Take over a keepalived that runs already, or start one. A failure is reported and tried again."""
@@ -110,16 +96,15 @@ class Supervisor:
                 self._files.prepare()
                 self._fifo.open()
             except OSError as error:
-                what = f"{error.filename or self._files.directory}: {error.strerror}"
-                self._report_failure(Failed(what, hint="only ipfod writes there; remove it and restart ipfod"))
+                self._report_failure(self._refused(error))
                 return
             self._farewell.prepare(self.plan)
             if pid := await self._launcher.running():
-                await self._adopt(pid)
+                await self._try(self._adopt(pid))
             else:
                 self._fifo.drain()  # the last words of a keepalived that is gone
                 await self._start_checks(wait=True)
-                await self._try_launch("started")
+                await self._try(self._launch("started"))
         self._keeper = asyncio.create_task(self._keep(), name=f"keeper of {self.name}")
 
     async def update(self, plan: FailoverPlan) -> None:
@@ -177,6 +162,8 @@ class Supervisor:
 
     async def _launch(self, text: str) -> None:
         self._around.emit(KeepalivedChanged(self.name, KeepalivedState.STARTING, 0, "starting"))
+        self._files.prepare()  # somebody may have cleaned /run
+        self._fifo.open()
         self._steer()
         await self._install(render(self.plan, self._files))
         self._running(await self._launcher.start(), text)
@@ -234,11 +221,10 @@ class Supervisor:
             self._fifo.drain()
             if self._lines == before:
                 break
-        for instance in instances:
-            if (state := STATES.get(instance.word)) is not None:
-                since = instance.since_usec
+        for each in instances:
+            if (state := STATES.get(each.word)) is not None:
                 self._around.emit(
-                    InstanceReported(self.name, instance.name, state, instance.priority, since, resync=True)
+                    InstanceReported(self.name, each.name, state, each.priority, each.since_usec, resync=True)
                 )
 
     def _said(self, notification: Notification) -> None:
@@ -273,7 +259,9 @@ class Supervisor:
 
     def _gone(self) -> None:
         if not self._lost.is_set():
-            self._held = self._around.masters(self.name)
+            # As they run: a plan that keepalived has not got yet may have other ids and VIPs.
+            masters = {group.key for group in self._around.masters(self.name)}
+            self._held = tuple(group for group in self.plan.groups if group.key in masters)
             self._crashed = True
             self._lost.set()
 
@@ -281,44 +269,64 @@ class Supervisor:
         """See that a keepalived runs: after each death VIPs off, farewell to the peers, then another one."""
         while True:
             await self._lost.wait()
-            held, self._held = self._held, ()
-            farewell = asyncio.create_task(self._farewell.say(held), name=f"farewell of {self.name}")
-            if self._crashed:
-                self._crashed = False
-                self._report_failure(Failed("keepalived was killed or crashed"))
-            await farewell
-            await self._revive()
+            try:
+                await self._part()
+                await self._revive()
+            except (Failed, OSError) as error:  # the kernel or systemd did not answer
+                self._failed(error)
+                await asyncio.sleep(RESTART_DELAYS_S[1])
+
+    async def _part(self) -> None:
+        held, self._held = self._held, ()
+        farewell = asyncio.create_task(self._farewell.say(held), name=f"farewell of {self.name}")
+        if self._crashed:
+            self._crashed = False
+            if asyncio.get_running_loop().time() > self._started_at + STEADY_S:
+                self._failures = 0
+            self._report_failure(Failed("keepalived was killed or crashed"))
+        await farewell
 
     async def _revive(self) -> None:
-        lived_s = asyncio.get_running_loop().time() - self._started_at
-        self._failures = 0 if lived_s > STEADY_S else self._failures
-        while self._lost.is_set():
-            pid = await self._respawned()
-            if not pid:
-                await asyncio.sleep(RESTART_DELAYS_S[min(self._failures, len(RESTART_DELAYS_S) - 1)])
-                self._failures += 1
-            async with self._turn:
-                self._fifo.drain()
-                if pid:
-                    self._running(pid, "its VRRP process was started again")
-                    await self._resync()
-                else:
-                    await self._try_launch("started again")
+        if not await self._respawned():
+            await self._pause(RESTART_DELAYS_S[min(self._failures, len(RESTART_DELAYS_S) - 1)])
+            self._failures += 1
+        async with self._turn:
+            self._fifo.drain()
+            if pid := await self._launcher.running():  # by its parent, or by systemd meanwhile
+                self._running(pid, "was started again")
+                await self._resync()
+                await self._put_in_force()
+            else:
+                await self._try(self._launch("started again"))
 
     async def _respawned(self) -> int:
         """Wait for the parent, if it lives, to start its child again; answers its pid, 0 if it is gone."""
         while pid := await self._launcher.running():
-            if children(pid):
+            if not all(is_zombie(child) for child in children(pid)):
                 return pid
             await asyncio.sleep(RESPAWN_POLL_S)
         return 0
 
-    async def _try_launch(self, text: str) -> None:
+    async def _pause(self, delay_s: float) -> None:
+        """Wait, but no longer than until systemd has started it by itself: it is to be watched again."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + delay_s
+        while (left_s := until - loop.time()) > 0 and not await self._launcher.running():
+            await asyncio.sleep(min(left_s, RESTART_POLL_S))
+
+    async def _try(self, step: Awaitable[None]) -> None:
         try:
-            await self._launch(text)
-        except Failed as error:
-            self._report_failure(error)
-            self._lost.set()
+            await step
+        except (Failed, OSError) as error:
+            self._failed(error)
+
+    def _failed(self, error: Failed | OSError) -> None:
+        self._report_failure(error if isinstance(error, Failed) else self._refused(error))
+        self._lost.set()
+
+    def _refused(self, error: OSError) -> Failed:
+        text = f"{error.filename or self._files.directory}: {error.strerror}"
+        return Failed(text, hint="only ipfod writes there; remove it and restart ipfod")
 
     def _report_failure(self, error: Failed) -> None:
         hint = error.hint or self._launcher.log_hint
@@ -339,6 +347,8 @@ class Supervisor:
         if plan is None:
             self._around.emit(CheckReported(self.name, CheckState.DISABLED, ""))
             self._verdict = CheckState.DISABLED
+            self._problems.clear(ProblemCode.CHECK_FAILING)
+            self._problems.clear(ProblemCode.SCRIPT_FAILING)
             return
         self._checks = FailoverChecks(self.name, plan, self._checked, run=self._around.run_script)
         self._checks.start()
@@ -351,9 +361,11 @@ class Supervisor:
             self._checks = None
 
     def _checked(self, report: CheckReport) -> None:
-        if report.state is not self._verdict:
-            self._verdict = report.state
+        self._verdict = report.state
+        try:
             self._steer()
+        except OSError as error:  # a full /run: tried again at the next round
+            log.error("%s: %s", self.name, self._refused(error))
         self._around.emit(CheckReported(self.name, report.state, report.text))
         self._report_check(report, self.plan.failover)
 

@@ -18,17 +18,20 @@ from ipfod.node import statefile
 from ipfod.node.events import AddressesSeen, KeepalivedChanged, PlanApplied, ProblemsSeen
 from ipfod.node.model import KeepalivedState, Problem, ProblemCode
 from ipfod.plan.model import FailoverPlan, Plan
-from ipfod.supervise.failover import Supervisor, Surroundings
+from ipfod.supervise.failover import Supervisor
 from ipfod.supervise.farewell import virtual_ip_addresses
 from ipfod.supervise.guard import FirewallGuard
 from ipfod.supervise.loading import Loading, load, remember
 from ipfod.supervise.modules import absent, load_modules
 from ipfod.supervise.settle import Settlement, settle
+from ipfod.supervise.surroundings import Surroundings
 from ipfod.supervise.wire import Wire
 
 log = logging.getLogger(__name__)
 
-Ledger = dict[str, tuple[InterfaceAddress, ...]]
+# A VIP that keepalived still has to remove must be left to it: it would take a missing one for a fault. It
+# reloads within 50 ms as a rule.
+RELOAD_TAKES_S = 1.0
 
 
 class Fleet:
@@ -44,6 +47,7 @@ class Fleet:
         self._supervisors: dict[str, Supervisor] = {}
         self._host: Host | None = None
         self._turn = asyncio.Lock()
+        self._over = False
 
     # ------------------------------------------------------------ from outside
 
@@ -61,6 +65,8 @@ class Fleet:
     async def reload(self) -> None:
         """Read the configuration again. Raises InvalidConfiguration after the good files are in force."""
         async with self._turn:
+            if self._over:
+                raise Failed("ipfod is stopping")  # what is started now nobody would stop
             self._load()
             complaints = await self._put_in_force(await self._around.netlink.host())
         errors = [complaint for complaint in complaints if not complaint.warning]
@@ -80,12 +86,14 @@ class Fleet:
     async def stop(self) -> None:
         """End every keepalived and give back its VIPs."""
         async with self._turn:
+            self._over = True
             await self._stop(self._supervisors.keys(), "ipfod was stopped")
             self._write_ledger({})
 
     async def close(self) -> None:
         """Let go of every keepalived and leave it running."""
         async with self._turn:
+            self._over = True
             await asyncio.gather(*(supervisor.close() for supervisor in self._supervisors.values()))
             self._supervisors.clear()
 
@@ -106,6 +114,7 @@ class Fleet:
             in_force={name: supervisor.plan for name, supervisor in self._supervisors.items()},
             ledger=[entry for entries in self._taken.virtual_ips.values() for entry in entries],
             anchors=self._taken.anchors,
+            before=self._taken.virtual_ips,
         )
 
     async def _put_in_force(self, host: Host, *, first: bool = False) -> tuple[Complaint, ...]:
@@ -127,10 +136,20 @@ class Fleet:
         await self._load_modules(plan.failover for plan in runnable.values())
         await self._guard.follow(self._plan)
         await asyncio.gather(*(self._run(plan) for plan in runnable.values()))
+        await self._sweep(runnable)
         self._write_ledger(runnable)
         good = [plan.failover for plan in plans.values() if plan.failover in self._loading.failovers]
         remember(good, paths.ACCEPTED)
         return complaints
+
+    async def _sweep(self, runnable: Mapping[str, FailoverPlan]) -> None:
+        """Take off VIPs that nobody serves any more: a keepalived that dies in its reload leaves them."""
+        noted = {entry for name in runnable for entry in self._taken.virtual_ips.get(name, ())}
+        if not (stale := noted - set(_served(runnable))):
+            return
+        await asyncio.sleep(RELOAD_TAKES_S)
+        for entry in await self._around.netlink.remove(stale):
+            log.info("%s on %s: left over, taken off", entry.address, entry.interface)
 
     async def _examined(self, settlement: Settlement) -> tuple[dict[str, FailoverPlan], list[Complaint]]:
         """The plans that keepalived accepts. In place of one that it refuses stays what runs now."""
@@ -171,7 +190,10 @@ class Fleet:
 
     async def _stop(self, names: Iterable[str], text: str) -> None:
         stopping = [self._supervisors.pop(name) for name in list(names)]
-        await asyncio.gather(*(supervisor.stop(text) for supervisor in stopping))
+        stops = (supervisor.stop(text) for supervisor in stopping)
+        for result in await asyncio.gather(*stops, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result  # only when the others have been stopped
 
     async def _bury_the_past(
         self, runnable: Mapping[str, FailoverPlan], complaints: tuple[Complaint, ...]
@@ -213,9 +235,8 @@ class Fleet:
                 log.warning("%s", complaint)
             else:
                 by_file.setdefault(complaint.file, []).append(str(complaint))
-        hint = "correct the file, then ipfoctl reload; until then what ran before runs on"
         problems = [
-            Problem(ProblemCode.CONFIGURATION_INVALID, file, "\n".join(texts), hint)
+            Problem(ProblemCode.CONFIGURATION_INVALID, file, "\n".join(texts), _correction(file))
             for file, texts in by_file.items()
         ]
         for name, why in waiting.items():
@@ -289,3 +310,10 @@ def _is_complained_of(name: str, complaints: Iterable[Complaint]) -> bool:
     """Whether a keepalived belongs to a file that is bad now: it runs on until the file is good or gone."""
     files = {os.path.basename(complaint.file).rpartition(".")[0] for complaint in complaints}
     return name in files
+
+
+def _correction(file: str) -> str:
+    """What to do about a bad configuration; the daemon's environment is no file that could be read again."""
+    if file == "environment":
+        return "correct /etc/sysconfig/ipfod, then systemctl restart ipfod"
+    return "correct the file, then ipfoctl reload; what ran before runs on"

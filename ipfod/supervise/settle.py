@@ -5,7 +5,7 @@ Fail static: whatever is wrong with a new version, the one in force stays in for
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ipfod.addresses import InterfaceAddress
@@ -44,14 +44,18 @@ def settle(
     in_force: Mapping[str, FailoverPlan],
     ledger: Iterable[InterfaceAddress],
     anchors: Mapping[str, Anchors],
+    before: Container[str] = frozenset(),
 ) -> Settlement:
-    """Plan every failover for this host. `in_force` is what runs now, `ledger` what ipfod put on interfaces."""
+    """Plan every failover for this host. `in_force` is what runs now, `ledger` what ipfod put on interfaces.
+
+    `before` names failovers that ran under an earlier ipfod, and may run still.
+    """
     wanted = {failover.name: failover for failover in failovers}
     ours = _our_addresses(wanted.values(), host, ledger)
     draft = _Draft()
     for failover in wanted.values():
         _plan_one(draft, failover, host, ours, in_force.get(failover.name), anchors.get(failover.name, {}))
-    _drop_conflicts(draft, in_force)
+    _drop_conflicts(draft, in_force, before)
     return Settlement(Plan(draft.plans), draft.waiting, tuple(draft.complaints), frozenset(draft.refused))
 
 
@@ -114,7 +118,7 @@ def _our_addresses(
     return held | set(ledger)
 
 
-def _drop_conflicts(draft: _Draft, in_force: Mapping[str, FailoverPlan]) -> None:
+def _drop_conflicts(draft: _Draft, in_force: Mapping[str, FailoverPlan], before: Container[str]) -> None:
     """Refuse what conflicts. A version that is refused makes way for the one in force, which may refuse others.
 
     What did not change goes first, so that a new or changed file never stops another one. Those in force do not
@@ -122,8 +126,8 @@ def _drop_conflicts(draft: _Draft, in_force: Mapping[str, FailoverPlan]) -> None
     """
     complaints: dict[str, tuple[Complaint, ...]] = {}
 
-    def changed(plan: FailoverPlan) -> tuple[bool, str]:
-        return in_force.get(plan.name) != plan, plan.failover.source.file
+    def changed(plan: FailoverPlan) -> tuple[bool, bool, str]:
+        return in_force.get(plan.name) != plan, plan.name not in before, plan.failover.source.file
 
     while True:
         found = conflicts(sorted(draft.plans.values(), key=changed))
