@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
 import pytest
-from vrrp_lab import Ears, Instance, Keepalived, Lab, Node, says, until
+from vrrp_lab import PATIENCE_S, Ears, Instance, Keepalived, Lab, Node, says, until
 
 from ipfod.config.model import Address
 from ipfod.errors import Failed
@@ -316,13 +316,20 @@ async def test_a_callback_that_raises_does_not_make_the_listener_deaf(cable: Cab
         listener.close()
 
 
+async def heard_again(cable: Cable, ears: Ears) -> None:
+    """A master repeats itself: what it says before the kernel has noticed the carrier is lost, up to a second."""
+    async with asyncio.timeout(PATIENCE_S):
+        while all(each.advert != ADVERT for _, each in ears.heard):
+            cable.send(build_packet(ADVERT))
+            await asyncio.sleep(0.05)
+
+
 async def test_an_interface_that_goes_down_and_up_is_heard_again(cable: Cable) -> None:
     with Ears(cable.node, interface="x0") as ears:
         cable.node.ip("link", "set", "x0", "down")
         await asyncio.sleep(0.1)
         cable.node.ip("link", "set", "x0", "up")
-        cable.send(build_packet(ADVERT))
-        await ears.hear(lambda each: each.advert == ADVERT)
+        await heard_again(cable, ears)
         assert ears.lost == []
 
 
@@ -331,8 +338,7 @@ async def test_an_interface_that_is_down_at_first_is_heard_when_it_is_up(cable: 
     with Ears(cable.node, interface="x0") as ears:
         await asyncio.sleep(0.1)
         cable.node.ip("link", "set", "x0", "up")
-        cable.send(build_packet(ADVERT))
-        await ears.hear(lambda each: each.advert == ADVERT)
+        await heard_again(cable, ears)
         assert ears.lost == []
 
 
