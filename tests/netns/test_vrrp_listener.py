@@ -317,7 +317,7 @@ async def test_a_callback_that_raises_does_not_make_the_listener_deaf(cable: Cab
 
 
 async def heard_again(cable: Cable, ears: Ears) -> None:
-    """A master repeats itself: what it says before the kernel has noticed the carrier is lost, up to a second."""
+    """A master repeats itself: what it says before the kernel has noticed the carrier is lost."""
     async with asyncio.timeout(PATIENCE_S):
         while all(each.advert != ADVERT for _, each in ears.heard):
             cable.send(build_packet(ADVERT))
