@@ -44,6 +44,7 @@ class Fleet:
         self._taken = statefile.Taken()
         self._loading = Loading((), (), frozenset())
         self._plan = Plan({})
+        self._unfinished: dict[str, Problem] = {}  # updates that failed half-way, by failover
         self._supervisors: dict[str, Supervisor] = {}
         self._host: Host | None = None
         self._turn = asyncio.Lock()
@@ -63,7 +64,10 @@ class Fleet:
             await self._put_in_force(await self._around.netlink.host(), first=True)
 
     async def reload(self) -> None:
-        """Read the configuration again. Raises InvalidConfiguration after the good files are in force."""
+        """Read the configuration again.
+
+        Raises InvalidConfiguration after the good files are in force, Failed if one could not be put in force.
+        """
         async with self._turn:
             if self._over:
                 raise Failed("ipfod is stopping")  # what is started now nobody would stop
@@ -72,6 +76,8 @@ class Fleet:
         errors = [complaint for complaint in complaints if not complaint.warning]
         if errors:
             raise InvalidConfiguration("\n".join(str(complaint) for complaint in errors))
+        if self._unfinished:
+            raise Failed("; ".join(problem.text for problem in self._unfinished.values()))
 
     async def look(self) -> None:
         """Links or addresses changed: read them again, and plan anew if this node's own are others now."""
@@ -136,10 +142,15 @@ class Fleet:
         await self._load_modules(plan.failover for plan in runnable.values())
         await self._guard.follow(self._plan)
         await asyncio.gather(*(self._run(plan) for plan in runnable.values()))
+        self._unfinished = {name: each for name, each in self._unfinished.items() if name in runnable}
+        self._around.emit(ProblemsSeen("updates", tuple(self._unfinished.values())))
         await self._sweep(runnable)
         self._write_ledger(runnable)
         good = [plan.failover for plan in plans.values() if plan.failover in self._loading.failovers]
-        remember(good, paths.ACCEPTED)
+        try:
+            remember(good, paths.ACCEPTED)
+        except OSError as error:  # /run is full: these copies only serve when a file becomes bad later
+            log.warning("%s: %s", error.filename or paths.ACCEPTED, error.strerror)
         return complaints
 
     async def _sweep(self, runnable: Mapping[str, FailoverPlan]) -> None:
@@ -182,11 +193,15 @@ class Fleet:
             self._supervisors[plan.name] = supervisor = self._supervisor(plan)
             await supervisor.start()
             return
-        if supervisor.plan != plan:
+        if supervisor.plan != plan or plan.name in self._unfinished:
             try:
                 await supervisor.update(plan)
-            except Failed as error:
-                log.error("%s: %s", plan.name, error)
+            except (Failed, OSError) as error:
+                text = f"{plan.name}: its new configuration is not in force: {error}"
+                hint = "ipfoctl reload tries again"
+                self._unfinished[plan.name] = Problem(ProblemCode.KEEPALIVED_FAILED, plan.name, text, hint)
+            else:
+                self._unfinished.pop(plan.name, None)
 
     async def _stop(self, names: Iterable[str], text: str) -> None:
         stopping = [self._supervisors.pop(name) for name in list(names)]

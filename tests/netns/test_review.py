@@ -178,3 +178,21 @@ async def test_a_vip_leaves_though_keepalived_dies_in_the_reload_that_removes_it
     assert (await reload).returncode == 0
     assert not await pair.holders("192.168.3.12")
     await each_on_one(pair, ["192.168.3.10", "192.168.3.11"])
+
+
+async def test_an_update_that_cannot_be_put_in_force_is_said_and_tried_again(pair: Lab) -> None:
+    node = pair.nodes[0]
+    configure([node], WEB)
+    await start([node])
+    await on_node(pair, node, VIPS)
+    await node.run(["mkdir", "/run/ipfod/web/.release.tmp"], check=True)
+    configure([node], WEB.replace("10-11", "10-12"))
+    refused = await node.ipfoctl("reload")
+    assert refused.returncode == 1
+    assert "web: its new configuration is not in force" in refused.stderr
+    assert "not in force" in (await problems(node))["keepalived-failed"]
+    await on_node(pair, node, VIPS)
+    await node.run(["rmdir", "/run/ipfod/web/.release.tmp"], check=True)
+    assert (await node.ipfoctl("reload")).returncode == 0
+    await on_node(pair, node, (*VIPS, "192.168.3.12"))
+    assert not await problems(node)
