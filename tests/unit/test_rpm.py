@@ -23,7 +23,16 @@ PRIVATE = "/usr/lib/ipfod"
 PACKAGED = ("dbus", "docs", "ipfod", "packaging", "systemd")  # beside the files at the top
 BUNDLED = {"dbus-next": "dbus_next", "pyroute2": "pyroute2", "sdnotify": "sdnotify"}
 REQUIRED = {
-    *("dbus", "iproute", "keepalived", "kmod", "nftables", "polkit", "python3-nftables", "python3-pyyaml"),
+    *(
+        "dbus",
+        "iproute",
+        "keepalived >= 2.2.7",
+        "kmod",
+        "nftables",
+        "polkit",
+        "python3-nftables",
+        "python3-pyyaml",
+    ),
     *("python3 >= 3.11", "systemd >= 252", "/usr/bin/python3"),
 }
 # A root directory over this machine's, in namespaces: what is installed there is nowhere else. No network and
