@@ -15,3 +15,8 @@ class InterfaceAddress:
     interface: str
     address: Address
     prefix_length: int
+
+
+def in_order(entry: InterfaceAddress) -> tuple[int, int]:
+    """Sorts IPv4 before IPv6, each by number."""
+    return entry.address.version, int(entry.address)

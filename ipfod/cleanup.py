@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Awaitable, Iterable
 
 from ipfod import paths
-from ipfod.addresses import InterfaceAddress
+from ipfod.addresses import InterfaceAddress, in_order
 from ipfod.bus.remote import Remote
 from ipfod.config.load import load_directory
 from ipfod.config.model import Failover
@@ -77,7 +77,7 @@ async def _step(failures: list[str], step: Awaitable[None]) -> None:
 def _known(taken: statefile.Taken, failovers: Iterable[Failover]) -> frozenset[InterfaceAddress]:
     """VIPs with their interface, as the state file, keepalived's configurations and the failovers name them."""
     known = {entry for entries in taken.virtual_ips.values() for entry in entries}
-    for name in _runtime_directories():
+    for name in paths.runtime_failovers():
         configuration = KeepalivedFiles(paths.RUNTIME / name).configuration
         if configuration.is_file():
             known.update(virtual_ips_in(configuration.read_text(errors="replace")))
@@ -103,12 +103,6 @@ def _held(
     return frozenset(
         entry for entry in host.addresses if entry in known or (entry.address, entry.prefix_length) in anywhere
     )
-
-
-def _runtime_directories() -> list[str]:
-    if not paths.RUNTIME.is_dir():
-        return []
-    return [entry.name for entry in os.scandir(paths.RUNTIME) if entry.is_dir(follow_symlinks=False)]
 
 
 # ---------------------------------------------------------------- what is done
@@ -149,7 +143,7 @@ async def _stop_daemon() -> None:
 
 
 async def _stop_keepalived() -> None:
-    launchers = [PlainLauncher(KeepalivedFiles(paths.RUNTIME / name)) for name in _runtime_directories()]
+    launchers = [PlainLauncher(KeepalivedFiles(paths.RUNTIME / name)) for name in paths.runtime_failovers()]
     await asyncio.gather(*(launcher.stop() for launcher in launchers))
 
 
@@ -170,17 +164,13 @@ async def _release(
 ) -> None:
     """Take the VIPs off; those that keepalived gave up while it was stopped are listed as well."""
     for interface in sorted({entry.interface for entry in held or known} or {DEFAULT_INTERFACE}):
-        mine = sorted((entry for entry in held if entry.interface == interface), key=_order)
+        mine = sorted((entry for entry in held if entry.interface == interface), key=in_order)
         addresses = "".join(f" {entry.address}" for entry in mine)
         print(f"  - Releasing VIPs{addresses} (interface {interface}) ...")
     left = held | _held(await netlink.host(), known, failovers)
     await netlink.remove(left)
     if still := _held(await netlink.host(), known, failovers):
         raise Failed(f"still on an interface: {', '.join(str(entry.address) for entry in still)}")
-
-
-def _order(entry: InterfaceAddress) -> tuple[int, int]:
-    return entry.address.version, int(entry.address)
 
 
 def _remove_files() -> None:

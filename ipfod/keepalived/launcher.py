@@ -16,11 +16,10 @@ from typing import Protocol
 
 from ipfod.errors import Failed
 from ipfod.host.processes import children, command_line, end, ended, is_zombie
-from ipfod.host.run import run
+from ipfod.host.run import ENVIRONMENT, PATH, run
 from ipfod.keepalived.files import KeepalivedFiles, write_atomically
 from ipfod.keepalived.render import as_root
 
-SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 START_S = 5.0
 STOP_S = 5.0  # it leaves after a fixed second, later if there are thousands of addresses to remove
 REPEAT_S = 2.0
@@ -54,7 +53,7 @@ class Launcher(Protocol):
 
 def keepalived_binary() -> str:
     """Path of the program. Raises Failed if it is not installed."""
-    binary = shutil.which("keepalived", path=SEARCH_PATH)
+    binary = shutil.which("keepalived", path=PATH)
     if binary is None:
         raise Failed("keepalived is not installed", hint="dnf install keepalived, or apt install keepalived")
     return binary
@@ -123,7 +122,7 @@ class PlainLauncher:
                 stdout=log,
                 stderr=log,
                 cwd=files.directory,
-                env={"PATH": SEARCH_PATH, "LANG": "C.UTF-8", "TMPDIR": str(files.directory)},
+                env={**ENVIRONMENT, "TMPDIR": str(files.directory)},
                 start_new_session=True,
             )
         child = self._child

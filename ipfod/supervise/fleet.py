@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ipfod import paths
-from ipfod.addresses import InterfaceAddress
+from ipfod.addresses import InterfaceAddress, in_order
 from ipfod.config.model import Complaint, Failover
 from ipfod.errors import Failed, InvalidConfiguration
 from ipfod.host.netlink import Host
@@ -159,6 +159,9 @@ class Fleet:
         if not (stale := noted - set(_served(runnable))):
             return
         await asyncio.sleep(RELOAD_TAKES_S)
+        await self._take_off(stale)
+
+    async def _take_off(self, stale: Iterable[InterfaceAddress]) -> None:
         for entry in await self._around.netlink.remove(stale):
             log.info("%s on %s: left over, taken off", entry.address, entry.interface)
 
@@ -215,7 +218,7 @@ class Fleet:
     ) -> None:
         """End keepalived processes that no configuration wants any more; take VIPs off that nothing serves."""
         stale: set[InterfaceAddress] = set()
-        for name in {*self._taken.virtual_ips, *_runtime_names()}:
+        for name in {*self._taken.virtual_ips, *paths.runtime_failovers()}:
             launcher = self._around.launcher(name, KeepalivedFiles(paths.RUNTIME / name))
             running = await launcher.running()
             if name in runnable:
@@ -223,8 +226,7 @@ class Fleet:
             elif not running or not _is_complained_of(name, complaints):
                 await launcher.stop()
                 stale.update(self._taken.virtual_ips.get(name, ()))
-        for entry in await self._around.netlink.remove(stale - set(_served(runnable))):
-            log.info("%s on %s: left over, taken off", entry.address, entry.interface)
+        await self._take_off(stale - set(_served(runnable)))
 
     # ------------------------------------------------------------ what is seen and said
 
@@ -289,7 +291,7 @@ class Fleet:
         }
         taken = replace(
             self._taken,
-            virtual_ips={name: tuple(sorted(entries, key=_order)) for name, entries in ledger.items()},
+            virtual_ips={name: tuple(sorted(entries, key=in_order)) for name, entries in ledger.items()},
             anchors=anchors,
         )
         self._save(taken)
@@ -305,20 +307,9 @@ class Fleet:
             self._around.emit(ProblemsSeen("state", (problem,)))
 
 
-def _order(entry: InterfaceAddress) -> tuple[int, int]:
-    return entry.address.version, int(entry.address)
-
-
 def _served(plans: Mapping[str, FailoverPlan]) -> Iterable[InterfaceAddress]:
     for plan in plans.values():
         yield from virtual_ip_addresses(plan, plan.groups)
-
-
-def _runtime_names() -> list[str]:
-    """Names of failovers that an earlier ipfod ran: each has a directory of its own."""
-    if not paths.RUNTIME.is_dir():
-        return []
-    return [entry.name for entry in os.scandir(paths.RUNTIME) if entry.is_dir() and "." not in entry.name]
 
 
 def _is_complained_of(name: str, complaints: Iterable[Complaint]) -> bool:
