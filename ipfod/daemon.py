@@ -18,14 +18,19 @@ from ipfod.host.netlink import Netlink
 from ipfod.host.notify import Notifier, watchdog_interval_s
 from ipfod.keepalived.launcher import dump_signal
 from ipfod.lock import DaemonLock
-from ipfod.node.events import Change, Event, ProblemCleared, ProblemRaised
+from ipfod.node.events import Change, Event, NodeChanged, ProblemCleared, ProblemRaised
 from ipfod.node.model import State, Transition
 from ipfod.node.node import Node
-from ipfod.plan.model import Group
 from ipfod.supervise.fleet import Fleet
 from ipfod.supervise.guard import FirewallGuard
+from ipfod.supervise.ledger import Ledger
+from ipfod.supervise.maintenance import MaintenanceMode
 from ipfod.supervise.management import Alone, Management, UnderSystemd, is_unit
+from ipfod.supervise.operator import Operator
+from ipfod.supervise.stances import Stances
 from ipfod.supervise.surroundings import Surroundings
+from ipfod.supervise.switchover import Switchover
+from ipfod.supervise.unserved import UnservedWatch
 from ipfod.supervise.wire import Wire
 
 log = logging.getLogger(__name__)
@@ -42,12 +47,21 @@ class Daemon:
         self._node = Node(socket.gethostname())
         self._notifier = Notifier()
         self._netlink = Netlink()
-        self._service = Service(self._node, self)
+        self._ledger = Ledger(self._emit)
+        self._stances = Stances(self._ledger, lambda key: self._fleet.steer_group(key))
+        self._switchover = Switchover(
+            self._node.groups, lambda name: self._fleet.supervisor(name), self._stances, self._emit
+        )
+        self._maintenance = MaintenanceMode(
+            self._node, self._ledger, self._switchover, self._emit, lambda: self._fleet.steer()
+        )
+        self._unserved = UnservedWatch(self._node, self._emit)
         self._guard = FirewallGuard(self._emit)
         self._wire = Wire(self._emit)
         self._addresses_changed = asyncio.Event()
         self._ending = asyncio.Event()
         self._fleet: Fleet
+        self._service: Service
         self._management: Management = Alone()
 
     async def run(self) -> None:
@@ -65,7 +79,8 @@ class Daemon:
             around = Surroundings(
                 netlink=self._netlink,
                 emit=self._emit,
-                masters=self._masters,
+                groups=self._node.groups,
+                ledger=self._ledger,
                 launcher=self._management.launcher,
                 run_script=self._management.run_script,
                 load_module=self._management.load_module,
@@ -73,6 +88,8 @@ class Daemon:
                 dump_signal=number,
             )
             self._fleet = Fleet(around, self._wire, self._guard)
+            operator = Operator(self._node, self._fleet, self._switchover, self._maintenance, self.reload)
+            self._service = Service(self._node, operator)
             await self._service.start()  # who calls finds a fleet
             stack.push_async_callback(self._service.stop)
             self._guard.open()
@@ -80,6 +97,7 @@ class Daemon:
             stack.callback(self._wire.close)
             self._watch_listeners(stack)
             self._take_signals(stack)
+            self._recall(stack)
             await self._fleet.start()
             stack.push_async_callback(self._fleet.close)
             self._notifier.ready()
@@ -96,6 +114,15 @@ class Daemon:
         await remote.open()
         stack.push_async_callback(remote.aclose)
         return UnderSystemd(remote)
+
+    def _recall(self, stack: AsyncExitStack) -> None:
+        """What an earlier ipfod had taken and was ordered."""
+        self._ledger.load()
+        self._maintenance.restore()
+        self._stances.expire()
+        stack.callback(self._stances.close)
+        stack.callback(self._unserved.close)
+        stack.push_async_callback(self._switchover.close)
 
     async def _end(self) -> None:
         """Give everything back, unless ipfod is only being restarted."""
@@ -119,6 +146,7 @@ class Daemon:
         loops = {
             asyncio.create_task(self._watch_addresses(), name="addresses"),
             asyncio.create_task(self._guard.watch(), name="firewall guard"),
+            asyncio.create_task(self._maintenance.watch(), name="end of maintenance"),
             asyncio.create_task(self._watch_bus(), name="bus"),
             asyncio.create_task(self._answer_watchdog(), name="watchdog"),
         }
@@ -197,17 +225,18 @@ class Daemon:
         changes = self._node.apply(event, time.time_ns() // 1000)
         if changes:
             self._service.publish(changes)
+            self._follow(changes)
             told = [change for change in changes if _log(change)]
             if told:
                 self._notifier.status(self._summary())
 
-    def _masters(self, failover: str) -> tuple[Group, ...]:
-        groups = self._node.groups.values()
-        return tuple(
-            status.group
-            for status in groups
-            if status.state is State.MASTER and status.group.failover == failover
-        )
+    def _follow(self, changes: tuple[Change, ...]) -> None:
+        """Those who wait for what the node sees."""
+        for change in changes:
+            if isinstance(change, Transition):
+                self._stances.follow(change)
+        self._switchover.seen()
+        self._unserved.seen()
 
     def _summary(self) -> str:
         groups = self._node.groups.values()
@@ -225,6 +254,8 @@ def _log(change: Change) -> bool:
     match change:
         case Transition():
             log.info("%s: %s -> %s: %s", change.group_name, change.old, change.new, change.reason)
+        case NodeChanged() if "maintenance" in change.fields:
+            log.info("maintenance was entered or left")
         case ProblemRaised(problem):
             log.warning("%s: %s (%s)", problem.code, problem.text, problem.hint)
         case ProblemCleared(problem):

@@ -24,5 +24,17 @@ class NotFound(IpfodError):
     """The failover, group or virtual IP that was asked for does not exist here."""
 
 
+class InvalidRequest(IpfodError):
+    """What was asked for makes no sense; the text says what is accepted."""
+
+
+class NoSuccessor(IpfodError):
+    """No other node took a group over, so this one keeps it."""
+
+
+class Busy(IpfodError):
+    """The group is being moved already."""
+
+
 class Failed(IpfodError):
     """Something outside ipfod (a program, the kernel, the bus) refused or did not answer."""

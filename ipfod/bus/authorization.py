@@ -22,10 +22,13 @@ class Action(StrEnum):
     """What may be asked for, spelled as its polkit action."""
 
     RELOAD = f"{NAME}.reload"
+    PREEMPTION = f"{NAME}.preemption"
+    SWITCHOVER = f"{NAME}.switchover"
+    MAINTENANCE = f"{NAME}.maintenance"
 
 
-async def authorize(bus: Connection, caller: str, action: Action, *, interactive: bool = False) -> None:
-    """Return if the connection `caller` (its unique name) may do `action`; else raise what it is told.
+async def authorize(bus: Connection, caller: str, action: Action, *, interactive: bool = False) -> int:
+    """The user id of connection `caller` (a unique name) if it may do `action`; else raises what it is told.
 
     `interactive`: the caller agrees to be asked for a password meanwhile. Unique names are never used twice, so
     the answer cannot be about somebody else. A caller that has left the bus is refused.
@@ -35,14 +38,14 @@ async def authorize(bus: Connection, caller: str, action: Action, *, interactive
     except (BusError, EOFError, TimeoutError) as error:
         raise standard("AccessDenied", f"{action}: the bus does not say who calls: {error}") from error
     if uid == 0:
-        return
+        return 0
     try:
         authorized, challenge = await _ask_polkit(bus, caller, action, interactive=interactive)
     except (BusError, EOFError, TimeoutError) as error:
         text = f"{action}: only root may do this while polkit does not answer"
         raise standard("AccessDenied", text) from error
     if authorized:
-        return
+        return int(uid)
     if challenge and not interactive:
         raise standard("InteractiveAuthorizationRequired", f"{action}: a password is needed")
     raise standard("AccessDenied", f"{action}: not permitted")

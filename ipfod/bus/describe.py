@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import ipfod
-from ipfod.bus.interfaces import FAILOVER, GROUP, VIRTUAL_IP, Entry, GroupView, VirtualIPView, problem_entry
+from ipfod.bus.interfaces import FAILOVER, GROUP, MANAGER, VIRTUAL_IP, Entry, VirtualIPView, problem_entry
 from ipfod.bus.schema import Interface
 from ipfod.bus.turns import Steps
 from ipfod.node.node import Node
@@ -29,6 +29,7 @@ def describe(node: Node) -> Steps[dict[str, Any]]:
     document: dict[str, Any] = {
         "version": ipfod.__version__,
         "node_name": node.name,
+        **{name: value for name, value in _shown(MANAGER, node).items() if name.startswith("maintenance")},
         "problems": [_plain(problem_entry(problem)) for problem in node.problems],
         "failovers": [],
         "virtual_ips": [],
@@ -39,8 +40,7 @@ def describe(node: Node) -> Steps[dict[str, Any]]:
         document["failovers"].append({**_shown(FAILOVER, failover), "groups": groups[name]})
         yield
     for key, status in statuses.items():
-        view = GroupView(status, failovers[key.failover])
-        groups[key.failover].append({**_shown(GROUP, view), "failover": key.failover})
+        groups[key.failover].append({**_shown(GROUP, status), "failover": key.failover})
         yield
     for virtual_ip in virtual_ips.values():
         group = statuses[virtual_ip.group]

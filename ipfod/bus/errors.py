@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import logging
 
-from ipfod.errors import Failed, InvalidConfiguration, IpfodError, NotFound
+from ipfod.errors import (
+    Busy,
+    Failed,
+    InvalidConfiguration,
+    InvalidRequest,
+    IpfodError,
+    NoSuccessor,
+    NotFound,
+)
 
 log = logging.getLogger(__name__)
 
@@ -14,7 +22,10 @@ STANDARD = "org.freedesktop.DBus.Error"
 
 _NAMES: dict[type[IpfodError], str] = {
     InvalidConfiguration: f"{OWN}.InvalidConfiguration",
+    InvalidRequest: f"{STANDARD}.InvalidArgs",
     NotFound: f"{OWN}.NotFound",
+    NoSuccessor: f"{OWN}.NoSuccessor",
+    Busy: f"{OWN}.Busy",
     Failed: f"{OWN}.Failed",
 }
 

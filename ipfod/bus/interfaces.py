@@ -20,14 +20,6 @@ Entry = dict[str, tuple[str, object]]  # a{sv}: key -> (signature, value)
 
 
 @dataclass(frozen=True, slots=True)
-class GroupView:
-    """A group and the failover that it belongs to."""
-
-    own: GroupStatus
-    failover: FailoverStatus
-
-
-@dataclass(frozen=True, slots=True)
 class VirtualIPView:
     """A virtual IP and the group that it moves with."""
 
@@ -67,10 +59,24 @@ def _problems(node: Node) -> list[Entry]:
     return [problem_entry(problem) for problem in node.problems]
 
 
+def _maintenance_reason(node: Node) -> str:
+    return node.maintenance.reason if node.maintenance else ""
+
+
+def _maintenance_until(node: Node) -> int:
+    return node.maintenance.until_usec if node.maintenance else 0
+
+
 MANAGER = Interface(
     f"{NAME}.Manager",
     methods=(
         Method("Reload"),
+        Method(
+            "EnterMaintenance",
+            takes=(("reason", "s"), ("until_usec", "t")),
+            gives=(("warnings", "as"),),
+        ),
+        Method("LeaveMaintenance"),
         Method("FindVirtualIP", takes=(("address", "s"),), gives=(("virtual_ip", "o"),)),
         Method("GetHistory", takes=(("limit", "u"),), gives=(("transitions", "aa{sv}"),)),
         Method("Describe", gives=(("json", "s"),)),
@@ -83,6 +89,9 @@ MANAGER = Interface(
     properties=(
         Property("Version", "s", lambda _: ipfod.__version__),
         Property("NodeName", "s", lambda node: node.name),
+        Property("Maintenance", "b", lambda node: node.maintenance is not None, _of("maintenance")),
+        Property("MaintenanceReason", "s", _maintenance_reason, _of("maintenance")),
+        Property("MaintenanceUntil", "t", _maintenance_until, _of("maintenance")),
         Property("Problems", "aa{sv}", _problems, _of("problems")),
     ),
 )
@@ -93,14 +102,17 @@ def _peers(failover: FailoverStatus) -> list[str]:
     return [str(peer) for peer in dict.fromkeys(peers)]
 
 
+_PREEMPTION = (Method("SetPreemption", takes=(("policy", "s"),)), Method("ResetPreemption"))
+
 FAILOVER = Interface(
     f"{NAME}.Failover",
+    methods=_PREEMPTION,
     properties=(
         Property("Name", "s", lambda f: f.plan.name),
         Property("Interface", "s", lambda f: f.plan.interface, _of("plan")),
         Property("ConfigurationFile", "s", lambda f: f.plan.failover.source.file, _of("plan")),
-        Property("Preemption", "s", lambda f: str(f.preemption), _of("preemption")),
-        Property("PreemptionOrigin", "s", lambda f: f.preemption_origin, _of("preemption_origin")),
+        Property("Preemption", "s", lambda f: str(f.plan.preemption.preemption), _of("plan")),
+        Property("PreemptionOrigin", "s", lambda f: str(f.plan.preemption.origin), _of("plan")),
         Property("CheckState", "s", lambda f: str(f.check_state), _of("check_state")),
         Property("CheckText", "s", lambda f: f.check_text, _of("check_text")),
         Property("KeepalivedState", "s", lambda f: str(f.keepalived_state), _of("keepalived_state")),
@@ -114,23 +126,24 @@ FAILOVER = Interface(
 
 GROUP = Interface(
     f"{NAME}.Group",
+    methods=(
+        Method("StepDown", takes=(("hold_s", "u"),)),
+        Method("TakeOver"),
+        *_PREEMPTION,
+        Method("SendGratuitousARP"),
+    ),
     properties=(
-        Property("Name", "s", lambda g: g.own.group.name),
-        Property("State", "s", lambda g: str(g.own.state), _of("state")),
-        Property("StateReason", "s", lambda g: g.own.reason, _of("reason")),
-        Property("Master", "s", lambda g: g.own.master, _of("master")),
-        Property("Failover", "o", lambda g: failover_path(g.own.group.failover)),
-        Property("VirtualRouterID", "y", lambda g: g.own.group.virtual_router_id, _of("group")),
-        Property("Priority", "y", lambda g: g.own.priority, _of("priority")),
-        Property("Since", "t", lambda g: g.own.since_usec, _of("since_usec")),
-        Property("VirtualIPs", "as", lambda g: [str(a) for a in g.own.group.virtual_ips], _of("group")),
-        Property("Preemption", "s", lambda g: str(g.failover.preemption), _of("failover.preemption")),
-        Property(
-            "PreemptionOrigin",
-            "s",
-            lambda g: g.failover.preemption_origin,
-            _of("failover.preemption_origin"),
-        ),
+        Property("Name", "s", lambda g: g.group.name),
+        Property("State", "s", lambda g: str(g.state), _of("state")),
+        Property("StateReason", "s", lambda g: g.reason, _of("reason")),
+        Property("Master", "s", lambda g: g.master, _of("master")),
+        Property("Failover", "o", lambda g: failover_path(g.group.failover)),
+        Property("VirtualRouterID", "y", lambda g: g.group.virtual_router_id, _of("group")),
+        Property("Priority", "y", lambda g: g.priority, _of("priority")),
+        Property("Since", "t", lambda g: g.since_usec, _of("since_usec")),
+        Property("VirtualIPs", "as", lambda g: [str(a) for a in g.group.virtual_ips], _of("group")),
+        Property("Preemption", "s", lambda g: str(g.group.preemption.preemption), _of("group")),
+        Property("PreemptionOrigin", "s", lambda g: str(g.group.preemption.origin), _of("group")),
     ),
 )
 

@@ -1,14 +1,12 @@
-"""The methods of the manager object."""
+"""The methods of the manager object that only tell something."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
-from typing import Any, Protocol
+from typing import Any
 
 from ipfod.bus import wire
-from ipfod.bus.authorization import Action
 from ipfod.bus.describe import describe
 from ipfod.bus.errors import standard
 from ipfod.bus.interfaces import MANAGER, transition_entry
@@ -21,41 +19,20 @@ from ipfod.node.node import HISTORY_LENGTH, Node
 ADDRESS_LENGTH_MAX = 64  # the longest IPv6 address with a zone is shorter
 
 
-class Control(Protocol):
-    """What the bus may ask the daemon to do."""
-
-    async def reload(self) -> None:
-        """Read the configuration again and run it. Raises InvalidConfiguration or Failed."""
-
-
 class Manager:
-    """The manager of one node. `authorize` returns, or raises what the caller is told."""
+    """The manager of one node."""
 
-    def __init__(
-        self,
-        node: Node,
-        control: Control,
-        authorize: Callable[[Call, Action], Awaitable[None]],
-        turns: Turns,
-    ) -> None:
+    def __init__(self, node: Node, turns: Turns) -> None:
         self._node = node
-        self._control = control
-        self._authorize = authorize
         self._turns = turns
 
     @property
     def handlers(self) -> Handlers:
         return {
-            (MANAGER.name, "Reload"): self._reload,
             (MANAGER.name, "FindVirtualIP"): self._find_virtual_ip,
             (MANAGER.name, "GetHistory"): self._get_history,
             (MANAGER.name, "Describe"): self._describe,
         }
-
-    async def _reload(self, call: Call) -> list[Any]:
-        await self._authorize(call, Action.RELOAD)
-        await self._control.reload()
-        return []
 
     async def _find_virtual_ip(self, call: Call) -> list[Any]:
         [text] = call.arguments

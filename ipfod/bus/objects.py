@@ -16,7 +16,6 @@ from ipfod.bus.interfaces import (
     PEER,
     PROPERTIES,
     VIRTUAL_IP,
-    GroupView,
     VirtualIPView,
 )
 from ipfod.bus.schema import Interface
@@ -62,9 +61,8 @@ class Objects:
                 if (failover := node.failovers.get(ref.name)) is not None:
                     return Object(paths.path_of(ref), FAILOVER, failover)
             case GroupKey():
-                group, failover = node.groups.get(ref), node.failovers.get(ref.failover)
-                if group is not None and failover is not None:
-                    return Object(paths.path_of(ref), GROUP, GroupView(group, failover))
+                if (group := node.groups.get(ref)) is not None:
+                    return Object(paths.path_of(ref), GROUP, group)
             case VirtualIPRef():
                 virtual_ip = node.virtual_ips.get(ref.address)
                 if virtual_ip is not None and (group := node.groups.get(virtual_ip.group)) is not None:

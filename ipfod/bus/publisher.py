@@ -36,6 +36,7 @@ from ipfod.node.events import (
     Change,
     Changed,
     FailoverRef,
+    NodeChanged,
     ProblemCleared,
     ProblemRaised,
     Ref,
@@ -67,7 +68,7 @@ class Publisher:
         self._send = send
         self._first: dict[Ref, _Pending] = {}
         self._then: dict[Ref, _Pending] = {}
-        self._problems_changed = False
+        self._node_fields: set[str] = set()
         self._scheduled: asyncio.Handle | None = None
 
     def publish(self, changes: tuple[Change, ...]) -> None:
@@ -78,9 +79,11 @@ class Publisher:
                 case Transition():
                     events.append(_event("Transition", _transition_body(change)))
                 case ProblemRaised() | ProblemCleared():
-                    self._problems_changed = True
+                    self._node_fields.add("problems")
                     name = type(change).__name__
                     events.append(_event(name, [wire.clean(problem_entry(change.problem))]))
+                case NodeChanged():
+                    self._node_fields |= change.fields
                 case Added():
                     self._pending(change.ref).added = True
                 case Removed():
@@ -88,7 +91,7 @@ class Publisher:
                 case Changed():
                     self._note_changed(change.ref, change.fields)
         self._send(*events)
-        if self._scheduled is None and (self._first or self._then or self._problems_changed):
+        if self._scheduled is None and (self._first or self._then or self._node_fields):
             self._scheduled = asyncio.get_running_loop().call_soon(self._slice)
 
     def flush(self) -> None:
@@ -126,11 +129,6 @@ class Publisher:
         match ref:
             case FailoverRef():
                 self._note(ref, FAILOVER, fields)
-                derived = frozenset(f"failover.{name}" for name in fields)
-                if GROUP.changed_by(derived):
-                    for key in self._node.groups:
-                        if key.failover == ref.name:
-                            self._note(key, GROUP, derived)
             case GroupKey():
                 self._note(ref, GROUP, fields)
                 derived = frozenset(f"group.{name}" for name in fields)
@@ -148,11 +146,9 @@ class Publisher:
 
     def _messages(self) -> Iterator[Message]:
         """Take what is noted and make the signals of it, one by one."""
-        if self._problems_changed:
-            self._problems_changed = False
-            yield _properties_changed(
-                Object(ROOT, MANAGER, self._node), MANAGER.changed_by(frozenset({"problems"}))
-            )
+        if self._node_fields:
+            fields, self._node_fields = frozenset(self._node_fields), set()
+            yield _properties_changed(Object(ROOT, MANAGER, self._node), MANAGER.changed_by(fields))
         for queue in (self._first, self._then):
             while queue:
                 ref = next(iter(queue))

@@ -9,10 +9,12 @@ from dbus_next.message import Message
 
 from ipfod.bus.authorization import Action, authorize
 from ipfod.bus.connection import CONNECT_TIMEOUT_S, Connection, bus_call, system_bus_address
+from ipfod.bus.control import Control
 from ipfod.bus.errors import BusError
 from ipfod.bus.interfaces import NAME
-from ipfod.bus.manager import Control, Manager
+from ipfod.bus.manager import Manager
 from ipfod.bus.objects import Objects
+from ipfod.bus.orders import Orders
 from ipfod.bus.publisher import Publisher
 from ipfod.bus.server import Call, Server
 from ipfod.bus.turns import Turns
@@ -31,8 +33,9 @@ class Service:
     def __init__(self, node: Node, control: Control) -> None:
         self._objects = Objects(node)
         turns = Turns()
-        manager = Manager(node, control, self._authorize, turns)
-        self._server = Server(self._objects, manager.handlers, turns)
+        manager = Manager(node, turns)
+        orders = Orders(control, self._authorize)
+        self._server = Server(self._objects, {**manager.handlers, **orders.handlers}, turns)
         self._publisher = Publisher(node, self._objects, self._send)
         self._connection: Connection | None = None
 
@@ -77,10 +80,10 @@ class Service:
         if self._connection is not None:
             self._connection.send(*messages)
 
-    async def _authorize(self, call: Call, action: Action) -> None:
+    async def _authorize(self, call: Call, action: Action) -> int:
         if self._connection is None:
             raise Failed(f"{action}: the message bus is gone")
-        await authorize(self._connection, call.caller, action, interactive=call.interactive)
+        return await authorize(self._connection, call.caller, action, interactive=call.interactive)
 
 
 async def _take_name(connection: Connection) -> None:

@@ -10,7 +10,7 @@ from ipfod.config.addresses import node_address
 from ipfod.config.values import Kind, Refused, quoted, text, whole_number
 
 FAULTS_MAX = 50  # faults of one list that are reported; the rest is counted
-NODES_MAX = 254  # a node needs a priority of its own, and VRRP has 1 to 254 for backups (RFC 5798, 5.2.4)
+NODES_MAX = 252  # a node needs a priority of its own, and the plan has 1 to 252 (plan/placement.py)
 MODULE_NAME_MAX = 55  # MODULE_NAME_LEN, 64 - sizeof(unsigned long), with the closing NUL (linux/moduleparam.h)
 CHAIN_NAME_MAX = 127  # below NFT_NAME_MAXLEN, 256 (linux/netfilter/nf_tables.h), above every name in the field
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from ipaddress import IPv6Address
 
-from ipfod.config.model import Address, Failover, PreemptionMode
+from ipfod.config.model import Address, Failover, Preemption, PreemptionMode
 from ipfod.keepalived.files import KeepalivedFiles
 from ipfod.plan.model import FailoverPlan, Group
 
@@ -102,7 +102,7 @@ def _instance(failover: Failover, interface: str, group: Group, files: Keepalive
         f"    priority {group.priority}",
         f"    advert_int {failover.advert_interval_s:g}",
         "    notify_deleted",
-        *_preemption(failover),
+        *_preemption(group.preemption.preemption),
         *_authentication(failover, version),
         *_unicast(group),
         *([f'    notify "{failover.notify_script}"'] if failover.notify_script else []),
@@ -116,12 +116,12 @@ def _instance(failover: Failover, interface: str, group: Group, files: Keepalive
     return "\n".join(lines) + "\n"
 
 
-def _preemption(failover: Failover) -> list[str]:
-    match failover.preemption.mode:
+def _preemption(preemption: Preemption) -> list[str]:
+    match preemption.mode:
         case PreemptionMode.NOPREEMPT:
             return ["    nopreempt"]
         case PreemptionMode.PREEMPT_DELAY:
-            return [f"    preempt_delay {failover.preemption.delay_s}"]
+            return [f"    preempt_delay {preemption.delay_s}"]
         case PreemptionMode.PREEMPT:
             return []
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ipfod.config.model import Address
 from ipfod.node.model import CheckState, KeepalivedState, Problem, State, Transition
+from ipfod.node.orders import Maintenance
 from ipfod.plan.model import GroupKey, Plan
 
 # ---------------------------------------------------------------- seen
@@ -86,6 +87,21 @@ class ProblemsSeen:
     problems: tuple[Problem, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Intended:
+    """Somebody ordered a group to be moved; the text says who ordered what. "": that is over."""
+
+    group: GroupKey
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceOrdered:
+    """This node is to hold nothing from now on; None: maintenance is over."""
+
+    maintenance: Maintenance | None
+
+
 Event = (
     PlanApplied
     | InstanceReported
@@ -95,6 +111,8 @@ Event = (
     | MasterHeard
     | CheckReported
     | ProblemsSeen
+    | Intended
+    | MaintenanceOrdered
 )
 
 # ---------------------------------------------------------------- what follows
@@ -136,6 +154,13 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeChanged:
+    """Something about the node as a whole changed (names of `Node`'s properties)."""
+
+    fields: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class ProblemRaised:
     problem: Problem
 
@@ -145,4 +170,4 @@ class ProblemCleared:
     problem: Problem
 
 
-Change = Added | Removed | Changed | Transition | ProblemRaised | ProblemCleared
+Change = Added | Removed | Changed | NodeChanged | Transition | ProblemRaised | ProblemCleared

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ipfod.config.model import Address, Preemption
+from ipfod.config.model import Address
 from ipfod.plan.model import FailoverPlan, Group, GroupKey
 
 
@@ -43,6 +43,7 @@ class ProblemCode(StrEnum):
     CONFIGURATION_INVALID = "configuration-invalid"
     INTERFACE_MISSING = "interface-missing"
     KEEPALIVED_FAILED = "keepalived-failed"
+    VIP_MISSING = "vip-missing"
     FIREWALL_BLOCKING = "firewall-blocking"
     FIREWALL_CHAIN_MISSING = "firewall-chain-missing"
     CHECK_FAILING = "check-failing"
@@ -83,8 +84,6 @@ class FailoverStatus:
     """A failover as it runs now."""
 
     plan: FailoverPlan
-    preemption: Preemption
-    preemption_origin: str = "configuration"
     check_state: CheckState = CheckState.PENDING
     check_text: str = ""
     keepalived_state: KeepalivedState = KeepalivedState.STOPPED
@@ -100,6 +99,7 @@ class GroupStatus:
     reason: str
     since_usec: int
     master: str = ""
+    master_priority: int = 0  # as its adverts say it
     priority: int = 0  # effective: base priority and the track file's value
 
 

@@ -21,8 +21,11 @@ from ipfod.node.events import (
     Event,
     FailoverRef,
     InstanceReported,
+    Intended,
     KeepalivedChanged,
+    MaintenanceOrdered,
     MasterHeard,
+    NodeChanged,
     PlanApplied,
     PriorityReported,
     ProblemCleared,
@@ -42,6 +45,7 @@ from ipfod.node.model import (
     Transition,
     VirtualIPStatus,
 )
+from ipfod.node.orders import Maintenance
 from ipfod.node.reasons import Rival, reason_for
 from ipfod.plan.model import FailoverPlan, Group, GroupKey
 
@@ -59,6 +63,8 @@ class Node:
         self._virtual_ips: dict[Address, VirtualIPStatus] = {}
         self._instances: dict[tuple[str, str], GroupKey] = {}
         self._rivals: dict[GroupKey, Rival] = {}
+        self._intents: dict[GroupKey, str] = {}
+        self._maintenance: Maintenance | None = None
         self._problems: dict[tuple[ProblemCode, str], tuple[str, Problem]] = {}
         self._history: deque[Transition] = deque(maxlen=HISTORY_LENGTH)
         self._addresses: Mapping[str, frozenset[Address]] = {}
@@ -79,6 +85,11 @@ class Node:
     def problems(self) -> tuple[Problem, ...]:
         """Everything that is wrong now, oldest first."""
         return tuple(problem for _, problem in self._problems.values())
+
+    @property
+    def maintenance(self) -> Maintenance | None:
+        """What this node's maintenance was ordered with, None if there is none."""
+        return self._maintenance
 
     def history(self, limit: int) -> tuple[Transition, ...]:
         """The last `limit` transitions, newest first."""
@@ -104,6 +115,11 @@ class Node:
                 return tuple(self._check_reported(event))
             case ProblemsSeen():
                 return tuple(self._problems_seen(event, now_usec))
+            case Intended():
+                self._intended(event)
+                return ()
+            case MaintenanceOrdered():
+                return tuple(self._maintenance_ordered(event))
 
     # ------------------------------------------------------------ the plan
 
@@ -118,6 +134,7 @@ class Node:
             yield from self._transition(key, State.STOPPED, "no longer configured", now)
             del self._groups[key]
             self._rivals.pop(key, None)
+            self._intents.pop(key, None)
             yield Removed(key)
         for name in [name for name in self._failovers if name not in planned]:
             del self._failovers[name]
@@ -136,7 +153,6 @@ class Node:
         failover = plan.failover
         fresh = FailoverStatus(
             plan=plan,
-            preemption=failover.preemption,
             check_state=CheckState.PENDING if failover.monitored else CheckState.DISABLED,
         )
         if (known := self._failovers.get(plan.name)) is None:
@@ -185,6 +201,8 @@ class Node:
             failover=self._failovers[key.failover],
             rival=self._rivals.get(key),
             resync=event.resync,
+            intent=self._intents.get(key, ""),
+            maintenance=self._maintenance,
         )
         yield from self._transition(key, event.state, reason, event.usec or now)
         if event.state is State.MASTER and (rival := self._rivals.get(key)) is not None and rival.gone:
@@ -243,14 +261,29 @@ class Node:
             self._rivals[event.group] = Rival(event.address, event.priority)
         elif event.address and known.state is State.MASTER:
             self._rivals.pop(event.group, None)  # it has given way to this node
+        if (known.master, known.master_priority) != (event.address, event.priority):
+            new = replace(known, master=event.address, master_priority=event.priority)
+            self._groups[event.group] = new
         if known.master != event.address:
-            self._groups[event.group] = replace(known, master=event.address)
             yield Changed(event.group, frozenset({"master"}))
 
     def _check_reported(self, event: CheckReported) -> Iterable[Change]:
         known = self._failovers.get(event.failover)
         if known is not None:
             yield from self._update_failover(replace(known, check_state=event.state, check_text=event.text))
+
+    # ------------------------------------------------------------ orders
+
+    def _intended(self, event: Intended) -> None:
+        if event.text and event.group in self._groups:
+            self._intents[event.group] = event.text
+        else:
+            self._intents.pop(event.group, None)
+
+    def _maintenance_ordered(self, event: MaintenanceOrdered) -> Iterable[Change]:
+        if event.maintenance != self._maintenance:
+            self._maintenance = event.maintenance
+            yield NodeChanged(frozenset({"maintenance"}))
 
     # ------------------------------------------------------------ problems
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ipfod.node.model import CheckState, FailoverStatus, GroupStatus, State
+from ipfod.node.orders import Maintenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,25 +18,49 @@ class Rival:
 
 
 def reason_for(
-    status: GroupStatus, new: State, *, failover: FailoverStatus, rival: Rival | None, resync: bool
+    status: GroupStatus,
+    new: State,
+    *,
+    failover: FailoverStatus,
+    rival: Rival | None,
+    resync: bool,
+    intent: str = "",
+    maintenance: Maintenance | None = None,
 ) -> str:
     """The reason of a change from `status.state` to `new`.
 
     `resync` says that ipfod asked for the state after a restart of its own and did not see the change happen.
+    `intent` is what somebody has ordered for the group just now.
     """
     if resync and status.state is State.UNKNOWN:
         return "found so when ipfod started"
+    seen = _seen(status, new, failover, rival, maintenance)
+    return f"{intent}: {seen}" if intent else seen
+
+
+def _seen(
+    status: GroupStatus,
+    new: State,
+    failover: FailoverStatus,
+    rival: Rival | None,
+    maintenance: Maintenance | None,
+) -> str:
     match new:
         case State.MASTER:
             return _why_master(status, rival)
         case State.BACKUP:
             return _why_backup(status, failover, rival)
         case State.FAULT:
-            return _why_fault(failover)
+            return in_maintenance(maintenance) if maintenance else _why_fault(failover)
         case State.STOPPED:
             return "keepalived ended in order"
         case State.UNKNOWN:
             return "keepalived has not said yet"
+
+
+def in_maintenance(maintenance: Maintenance) -> str:
+    """ "maintenance", with the reason if one was given."""
+    return f"maintenance: {maintenance.reason}" if maintenance.reason else "maintenance"
 
 
 def _why_master(status: GroupStatus, rival: Rival | None) -> str:
@@ -50,6 +75,8 @@ def _why_master(status: GroupStatus, rival: Rival | None) -> str:
 
 def _why_backup(status: GroupStatus, failover: FailoverStatus, rival: Rival | None) -> str:
     if status.state is State.FAULT:
+        if status.reason.startswith("maintenance"):
+            return "maintenance is over"
         return f"check passes again: {failover.check_text}" if failover.check_text else "the fault is over"
     if rival is not None and not rival.gone:
         return f"advert from {rival.address} with priority {rival.priority}"

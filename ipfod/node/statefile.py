@@ -1,4 +1,4 @@
-"""What ipfod took from the host and must give back: `/var/lib/ipfod/state.json`.
+"""What ipfod took from the host and must give back, and what was ordered: `/var/lib/ipfod/state.json`.
 
 The file is written before anything is taken and replaced in one step, so that a power cut leaves the old one
 or the new one. A damaged one is set aside and reported, never fatal: keepalived and the kernel still know the
@@ -18,8 +18,10 @@ from typing import Any
 
 from ipfod.addresses import Address, InterfaceAddress
 from ipfod.errors import Failed
+from ipfod.node.orders import Orders, from_document, to_document
 
 VERSION = 1
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # proc_sys_kernel(5): another one at each boot
 SIZE_MAX_BYTES = 16 << 20  # 65536 VIPs take 4 MiB
 # Names become parts of paths and arguments of programs; a damaged file must not choose them freely.
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of failovers and modules, as the configuration's options
@@ -28,13 +30,14 @@ _INTERFACE = re.compile(r"[^\s/\0]{1,15}")  # IFNAMSIZ is 16 with the closing NU
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Everything that is to be given back. Keys are names of failovers."""
+    """Everything that is to be given back, and the operator's orders. Keys are names of failovers."""
 
     # What ipfod's keepalived may have put on interfaces.
     virtual_ips: Mapping[str, tuple[InterfaceAddress, ...]] = field(default_factory=dict)
     # By virtual router ID: the VIP that the group's adverts carry, which must not change while it exists.
     anchors: Mapping[str, Mapping[int, Address]] = field(default_factory=dict)
     modules: tuple[str, ...] = ()  # kernel modules that ipfod loaded
+    orders: Orders = field(default_factory=Orders)
 
 
 def damaged(path: Path) -> Path:
@@ -82,6 +85,7 @@ def save(path: Path, taken: Taken) -> None:
             for name, anchors in taken.anchors.items()
         },
         "modules": list(taken.modules),
+        "orders": to_document(taken.orders, _boot()),
     }
     temporary = path.with_name(path.name + ".new")
     try:
@@ -95,6 +99,13 @@ def save(path: Path, taken: Taken) -> None:
         _sync_directory(path.parent)
     except OSError as error:
         raise Failed(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _boot() -> str:
+    try:
+        return BOOT_ID.read_text("ascii").strip()
+    except OSError:
+        return ""  # without /proc a reboot is not told from a restart
 
 
 def _sync_directory(directory: Path) -> None:
@@ -123,6 +134,8 @@ def _parse(text: bytes) -> Taken:
             for name, anchors in document["anchors"].items()
         },
         modules=tuple(_name(module) for module in document["modules"]),
+        # Not there in files of earlier versions.
+        orders=from_document(document["orders"], _boot()) if "orders" in document else Orders(),
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
-from ipfod.config.model import Address, Failover
+from ipfod.config.model import Address, Failover, Preemption
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -14,6 +15,21 @@ class GroupKey:
 
     failover: str
     index: int  # 1-based
+
+
+class Origin(StrEnum):
+    """Where a value comes from: the file, or an order given while ipfod runs."""
+
+    CONFIGURATION = "configuration"
+    RUNTIME = "runtime"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A preemption policy in force and where it comes from."""
+
+    preemption: Preemption
+    origin: Origin = Origin.CONFIGURATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +52,7 @@ class Group:
     anchor: Address  # the one that adverts carry (version 3); stays the same as long as it exists
     priority: int  # this node's base priority, 1..254
     source: Address | None  # the address that this node's adverts come from, None if it has none
+    preemption: Setting
     peers: tuple[Address, ...] = ()  # unicast peers of the group's family, () for multicast
 
     @property
@@ -56,6 +73,7 @@ class FailoverPlan:
     interface: str
     addresses: tuple[Address, ...]  # the node's own on that interface
     groups: tuple[Group, ...]
+    preemption: Setting  # the failover's; each group has its own
 
     @property
     def name(self) -> str:

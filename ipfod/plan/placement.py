@@ -16,7 +16,11 @@ from collections.abc import Sequence
 
 from ipfod.config.model import Address, Failover
 
-PRIORITY_MAX = 254  # 255 means "owns the address" and cannot be tracked down (RFC 9568 5.2.4)
+# 254 is the highest that a backup may have (RFC 9568 5.2.4). Two above the planned ones are kept free for a
+# node that takes over by order: `CLAIM_TAKING` to get a group, `CLAIM_HOLDING` to keep it.
+CLAIM_TAKING = 254
+CLAIM_HOLDING = 253
+PRIORITY_MAX = 252
 # A backup waits (256 - priority) / 256 of an advertisement interval. Ranks this far apart keep two backups from
 # firing together (4 ms at 0.1 s), and the first two ranks still hand over within 5 ms.
 RANK_STEP = 10
@@ -42,7 +46,7 @@ def preference(index: int, nodes: Sequence[Address], *, turn: int = 0) -> tuple[
 
 
 def priorities(failover: Failover, index: int, nodes: Sequence[Address]) -> dict[Address, int]:
-    """Priority of every listed node for the group with 1-based `index`, 1..254."""
+    """Priority of every listed node for the group with 1-based `index`, 1..252, or as configured."""
     if failover.priority is not None:
         return dict.fromkeys(nodes, failover.priority)
     step = min(RANK_STEP, (PRIORITY_MAX - PRIORITY_MIN_LISTED) // max(1, len(nodes) - 1))

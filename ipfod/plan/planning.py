@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
-from ipfod.config.model import Address, Complaint, Failover
+from ipfod.config.model import Address, Complaint, Failover, Preemption
 from ipfod.plan.layout import PlanError, Slot, layout
-from ipfod.plan.model import FailoverPlan, Group, Here
+from ipfod.plan.model import FailoverPlan, Group, Here, Origin, Setting
 from ipfod.plan.placement import hashed_priority, priorities
 
 Anchors = Mapping[int, Address]  # by virtual router ID
+# Preemption policies ordered while ipfod runs, by a group's index; 0 is the whole failover.
+Overrides = Mapping[int, Preemption]
+WHOLE_FAILOVER = 0
+NO_OVERRIDES: Overrides = MappingProxyType({})
 
 
-def plan_failover(failover: Failover, here: Here, anchors: Anchors) -> FailoverPlan:
+def plan_failover(
+    failover: Failover, here: Here, anchors: Anchors, overrides: Overrides = NO_OVERRIDES
+) -> FailoverPlan:
     """What this node runs for a failover. Raises PlanError when file and node do not fit together.
 
     `anchors` are the virtual IPs that adverts carried so far; each is kept while its group still has it, so
@@ -22,8 +29,16 @@ def plan_failover(failover: Failover, here: Here, anchors: Anchors) -> FailoverP
     known = known_nodes(failover, here.addresses)
     if failover.nodes and here.addresses and not set(here.addresses) & set(failover.nodes):
         raise PlanError(_not_listed(failover, here))
-    groups = tuple(_group(failover, slot, here, known, anchors) for slot in layout(failover))
-    return FailoverPlan(failover, here.interface, here.addresses, groups)
+    whole = _setting(overrides.get(WHOLE_FAILOVER), Setting(failover.preemption))
+    groups = tuple(
+        _group(failover, slot, here, known, anchors, _setting(overrides.get(slot.index), whole))
+        for slot in layout(failover)
+    )
+    return FailoverPlan(failover, here.interface, here.addresses, groups, whole)
+
+
+def _setting(ordered: Preemption | None, otherwise: Setting) -> Setting:
+    return otherwise if ordered is None else Setting(ordered, Origin.RUNTIME)
 
 
 def known_nodes(failover: Failover, own: tuple[Address, ...]) -> tuple[Address, ...]:
@@ -40,7 +55,14 @@ def known_nodes(failover: Failover, own: tuple[Address, ...]) -> tuple[Address, 
     return peers if mine is None or set(own) & set(peers) else (*peers, mine)
 
 
-def _group(failover: Failover, slot: Slot, here: Here, known: tuple[Address, ...], anchors: Anchors) -> Group:
+def _group(
+    failover: Failover,
+    slot: Slot,
+    here: Here,
+    known: tuple[Address, ...],
+    anchors: Anchors,
+    preemption: Setting,
+) -> Group:
     version = slot.virtual_ips[0].version
     peers = _peers(failover, here, version)
     anchor = anchors.get(slot.virtual_router_id)
@@ -53,6 +75,7 @@ def _group(failover: Failover, slot: Slot, here: Here, known: tuple[Address, ...
         anchor=anchor if anchor in slot.virtual_ips and anchor is not None else slot.virtual_ips[0],
         priority=_priority(failover, slot, here, known),
         source=_source(here, version, peers),
+        preemption=preemption,
         peers=peers,
     )
 

@@ -20,13 +20,15 @@ from ipfod.keepalived.files import KeepalivedFiles, write_atomically
 from ipfod.keepalived.launcher import test_configuration
 from ipfod.keepalived.render import render
 from ipfod.keepalived.reread import release_commands
-from ipfod.keepalived.track import FAULT, FIT, TrackFiles
+from ipfod.keepalived.track import TrackFiles
 from ipfod.node.events import CheckReported, InstanceReported, KeepalivedChanged, PriorityReported
 from ipfod.node.model import CheckState, KeepalivedState, ProblemCode, State
-from ipfod.plan.model import FailoverPlan, Group
+from ipfod.plan.model import FailoverPlan, Group, GroupKey
 from ipfod.supervise.checkplan import check_plan
 from ipfod.supervise.farewell import Farewell, virtual_ip_addresses
+from ipfod.supervise.preempting import preempting, still
 from ipfod.supervise.problems import ProblemBook
+from ipfod.supervise.steering import track_value
 from ipfod.supervise.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
@@ -74,6 +76,7 @@ class Supervisor:
         self._examined = ""  # the text that keepalived accepted last
         self._reloaded_at = float("-inf")
         self._verdict: CheckState | None = None
+        self._eager: set[GroupKey] = set()  # these preempt, whatever their policy
 
     @property
     def name(self) -> str:
@@ -85,7 +88,7 @@ class Supervisor:
         """Let keepalived judge a plan that is not in force yet. Raises Failed if it refuses it."""
         async with self._turn:
             try:
-                await self._examine(render(plan, self._files))
+                await self._examine(self._text(plan))
             except OSError as error:
                 raise self._refused(error) from error
 
@@ -112,6 +115,7 @@ class Supervisor:
         async with self._turn:
             old, self.plan = self.plan, plan
             self._farewell.prepare(plan)
+            self._around.ledger.order(still(old, plan, self._around.groups, self._around.ledger.orders))
             if check_plan(old) != check_plan(plan):
                 await self._stop_checks()
                 await self._start_checks(wait=False)
@@ -148,7 +152,29 @@ class Supervisor:
         if self._checks is not None and port in (0, self.plan.failover.monitor_port):
             self._checks.trigger()
 
+    def part(self, key: GroupKey) -> None:
+        """Send the parting advert of a group whose master keepalived stays. Raises Failed."""
+        for group in self.plan.groups:
+            if group.key == key:
+                self._farewell.part(group)
+
+    async def let_preempt(self, key: GroupKey, allowed: bool) -> None:
+        """Have keepalived preempt for one group, or follow its own policy again. Raises Failed, OSError."""
+        async with self._turn:
+            (self._eager.add if allowed else self._eager.discard)(key)
+            await self._put_in_force()
+
+    def steer(self, only: GroupKey | None = None) -> None:
+        """Write the track files, or one group's, as verdict and orders are now."""
+        try:
+            self._steer(only)
+        except OSError as error:  # a full /run: tried again at the next round
+            log.error("%s: %s", self.name, self._refused(error))
+
     # ------------------------------------------------------------ keepalived
+
+    def _text(self, plan: FailoverPlan) -> str:
+        return render(preempting(plan, self._eager), self._files)
 
     async def _adopt(self, pid: int) -> None:
         self._running(pid, "found running")
@@ -165,7 +191,7 @@ class Supervisor:
         self._files.prepare()  # somebody may have cleaned /run
         self._fifo.open()
         self._steer()
-        await self._install(render(self.plan, self._files))
+        await self._install(self._text(self.plan))
         self._running(await self._launcher.start(), text)
 
     def _running(self, pid: int, text: str) -> None:
@@ -176,7 +202,7 @@ class Supervisor:
 
     async def _put_in_force(self) -> None:
         """Give the running keepalived the plan's configuration, if it is another one."""
-        text = render(self.plan, self._files)
+        text = self._text(self.plan)
         pid = await self._launcher.running()
         if text == self._text_in_force() or not pid:
             return
@@ -260,7 +286,8 @@ class Supervisor:
     def _gone(self) -> None:
         if not self._lost.is_set():
             # As they run: a plan that keepalived has not got yet may have other ids and VIPs.
-            masters = {group.key for group in self._around.masters(self.name)}
+            known = self._around.groups
+            masters = {key for key, status in known.items() if status.state is State.MASTER}
             self._held = tuple(group for group in self.plan.groups if group.key in masters)
             self._crashed = True
             self._lost.set()
@@ -362,10 +389,7 @@ class Supervisor:
 
     def _checked(self, report: CheckReport) -> None:
         self._verdict = report.state
-        try:
-            self._steer()
-        except OSError as error:  # a full /run: tried again at the next round
-            log.error("%s: %s", self.name, self._refused(error))
+        self.steer()
         self._around.emit(CheckReported(self.name, report.state, report.text))
         self._report_check(report, self.plan.failover)
 
@@ -381,11 +405,16 @@ class Supervisor:
         else:
             self._problems.clear(ProblemCode.CHECK_FAILING)
 
-    def _steer(self) -> None:
-        """Write the track files. Without a verdict a group keeps what it has, and a new one is not fit yet."""
+    def _steer(self, only: GroupKey | None = None) -> None:
+        orders = self._around.ledger.orders
         for group in self.plan.groups:
-            if self._verdict is None:
-                if self._track.read(group.name) is None:
-                    self._track.write(group.name, FAULT)
-            else:
-                self._track.write(group.name, FAULT if self._verdict is CheckState.FAILING else FIT)
+            if only not in (None, group.key):
+                continue
+            value = track_value(
+                group,
+                self._verdict,
+                before=self._track.read(group.name),
+                given_up=orders.maintenance is not None,
+                stance=orders.stances.get(group.key),
+            )
+            self._track.write(group.name, value)

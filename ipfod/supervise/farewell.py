@@ -44,6 +44,13 @@ class Farewell:
         if plan is not None and groups:
             await self._netlink.in_worker(lambda: self._say(plan, groups))
 
+    def part(self, group: Group) -> None:
+        """Send a group's parting advert while keepalived goes on as its master. Raises Failed."""
+        if self._parting is None:
+            raise Failed(f"{group.name}: parting adverts cannot be sent, see the log of ipfod")
+        for error in self._parting.send([(group.ip_version, group.virtual_router_id)]):
+            raise Failed(f"{group.name}: parting advert not sent: {error.strerror}") from error
+
     def _say(self, plan: FailoverPlan, groups: tuple[Group, ...]) -> None:
         for group in groups:
             self._netlink.remove_now(virtual_ip_addresses(plan, (group,)))

@@ -10,14 +10,14 @@ from dataclasses import replace
 
 from ipfod import paths
 from ipfod.addresses import InterfaceAddress, in_order
-from ipfod.config.model import Complaint, Failover
+from ipfod.config.model import Complaint, Failover, Preemption
 from ipfod.errors import Failed, InvalidConfiguration
 from ipfod.host.netlink import Host
 from ipfod.keepalived.files import KeepalivedFiles
 from ipfod.node import statefile
 from ipfod.node.events import AddressesSeen, KeepalivedChanged, PlanApplied, ProblemsSeen
 from ipfod.node.model import KeepalivedState, Problem, ProblemCode
-from ipfod.plan.model import FailoverPlan, Plan
+from ipfod.plan.model import FailoverPlan, GroupKey, Plan
 from ipfod.supervise.failover import Supervisor
 from ipfod.supervise.farewell import virtual_ip_addresses
 from ipfod.supervise.guard import FirewallGuard
@@ -41,7 +41,6 @@ class Fleet:
         self._around = around
         self._wire = wire
         self._guard = guard
-        self._taken = statefile.Taken()
         self._loading = Loading((), (), frozenset())
         self._plan = Plan({})
         self._unfinished: dict[str, Problem] = {}  # updates that failed half-way, by failover
@@ -54,11 +53,6 @@ class Fleet:
 
     async def start(self) -> None:
         """Put the configuration in force; keepalived processes of an earlier ipfod are taken over."""
-        self._taken, damage = statefile.load(paths.STATE_FILE)
-        if damage:
-            hint = "what keepalived and the kernel know was found again; VIPs of removed failovers may be left"
-            problem = Problem(ProblemCode.STATE_DAMAGED, str(paths.STATE_FILE), damage, hint)
-            self._around.emit(ProblemsSeen("state", (problem,)))
         async with self._turn:
             self._load()
             await self._put_in_force(await self._around.netlink.host(), first=True)
@@ -78,6 +72,35 @@ class Fleet:
             raise InvalidConfiguration("\n".join(str(complaint) for complaint in errors))
         if self._unfinished:
             raise Failed("; ".join(problem.text for problem in self._unfinished.values()))
+
+    async def order_preemption(self, failover: str, index: int, policy: Preemption | None) -> None:
+        """Put a preemption policy in force, or the file's again with None; see `Orders`. Raises Failed."""
+        async with self._turn:
+            if self._over:
+                raise Failed("ipfod is stopping")
+            ledger = self._around.ledger
+            before = ledger.orders
+            ledger.order(before.with_preemption(failover, index, policy))
+            complaints = await self._put_in_force(await self._around.netlink.host())
+            if (problem := self._unfinished.get(failover)) is not None:
+                raise Failed(problem.text, hint=problem.hint)
+            refused = [each.what for each in complaints if each.key == "keepalived"]
+            if refused:
+                ledger.order(before)
+                raise Failed(f"{failover}: {'; '.join(refused)}")
+
+    def supervisor(self, failover: str) -> Supervisor:
+        """Who runs a failover. Raises KeyError if nobody does."""
+        return self._supervisors[failover]
+
+    def steer(self) -> None:
+        """Have all track files say what verdicts and orders are now."""
+        for supervisor in self._supervisors.values():
+            supervisor.steer()
+
+    def steer_group(self, key: GroupKey) -> None:
+        if (supervisor := self._supervisors.get(key.failover)) is not None:
+            supervisor.steer(key)
 
     async def look(self) -> None:
         """Links or addresses changed: read them again, and plan anew if this node's own are others now."""
@@ -110,6 +133,10 @@ class Fleet:
 
     # ------------------------------------------------------------ configuration
 
+    @property
+    def _taken(self) -> statefile.Taken:
+        return self._around.ledger.taken
+
     def _load(self) -> None:
         self._loading = load(paths.CONFIGURATION, os.environ, paths.ACCEPTED)
 
@@ -121,6 +148,7 @@ class Fleet:
             ledger=[entry for entries in self._taken.virtual_ips.values() for entry in entries],
             anchors=self._taken.anchors,
             before=self._taken.virtual_ips,
+            overrides=self._taken.orders.preemption,
         )
 
     async def _put_in_force(self, host: Host, *, first: bool = False) -> tuple[Complaint, ...]:
@@ -146,12 +174,20 @@ class Fleet:
         self._around.emit(ProblemsSeen("updates", tuple(self._unfinished.values())))
         await self._sweep(runnable)
         self._write_ledger(runnable)
+        self._forget(plans)
         good = [plan.failover for plan in plans.values() if plan.failover in self._loading.failovers]
         try:
             remember(good, paths.ACCEPTED)
         except OSError as error:  # /run is full: these copies only serve when a file becomes bad later
             log.warning("%s: %s", error.filename or paths.ACCEPTED, error.strerror)
         return complaints
+
+    def _forget(self, plans: Mapping[str, FailoverPlan]) -> None:
+        """What was ordered for a failover goes with it."""
+        orders = self._taken.orders
+        known = orders.preemption.keys() | {key.failover for key in orders.stances}
+        if gone := known - plans.keys() - {failover.name for failover in self._loading.failovers}:
+            self._around.ledger.order(orders.without(gone))
 
     async def _sweep(self, runnable: Mapping[str, FailoverPlan]) -> None:
         """Take off VIPs that nobody serves any more: a keepalived that dies in its reload leaves them."""
@@ -270,9 +306,10 @@ class Fleet:
             return
         lacking = absent(module for failover in failovers for module in failover.kernel_modules)
         before = self._taken.modules
-        self._save(replace(self._taken, modules=(*before, *lacking)))
+        save = self._around.ledger.save
+        save(replace(self._taken, modules=(*before, *lacking)))
         loaded, problems = await load_modules(lacking, self._around.load_module)
-        self._save(replace(self._taken, modules=tuple(dict.fromkeys((*before, *loaded)))))
+        save(replace(self._taken, modules=tuple(dict.fromkeys((*before, *loaded)))))
         self._around.emit(ProblemsSeen("kernel modules", problems))
 
     def _write_ledger(
@@ -294,17 +331,7 @@ class Fleet:
             virtual_ips={name: tuple(sorted(entries, key=in_order)) for name, entries in ledger.items()},
             anchors=anchors,
         )
-        self._save(taken)
-
-    def _save(self, taken: statefile.Taken) -> None:
-        if taken == self._taken:
-            return
-        self._taken = taken
-        try:
-            statefile.save(paths.STATE_FILE, taken)
-        except Failed as error:
-            problem = Problem(ProblemCode.STATE_DAMAGED, str(paths.STATE_FILE), error.text, "free some space")
-            self._around.emit(ProblemsSeen("state", (problem,)))
+        self._around.ledger.save(taken)
 
 
 def _served(plans: Mapping[str, FailoverPlan]) -> Iterable[InterfaceAddress]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from ipfod.addresses import InterfaceAddress
 from ipfod.config.model import Complaint, Failover
@@ -14,7 +15,7 @@ from ipfod.host.netlink import Host
 from ipfod.plan.conflicts import conflicts
 from ipfod.plan.layout import PlanError
 from ipfod.plan.model import FailoverPlan, Here, Plan
-from ipfod.plan.planning import Anchors, plan_failover
+from ipfod.plan.planning import NO_OVERRIDES, Anchors, Overrides, plan_failover
 
 DEFAULT_INTERFACE = "eth0"  # the documentation's default
 
@@ -45,16 +46,19 @@ def settle(
     ledger: Iterable[InterfaceAddress],
     anchors: Mapping[str, Anchors],
     before: Container[str] = frozenset(),
+    overrides: Mapping[str, Overrides] = MappingProxyType({}),
 ) -> Settlement:
     """Plan every failover for this host. `in_force` is what runs now, `ledger` what ipfod put on interfaces.
 
-    `before` names failovers that ran under an earlier ipfod, and may run still.
+    `before` names failovers that ran under an earlier ipfod, and may run still. `overrides` are the preemption
+    policies ordered at run time.
     """
     wanted = {failover.name: failover for failover in failovers}
     ours = _our_addresses(wanted.values(), host, ledger)
     draft = _Draft()
     for failover in wanted.values():
-        _plan_one(draft, failover, host, ours, in_force.get(failover.name), anchors.get(failover.name, {}))
+        old, kept = in_force.get(failover.name), anchors.get(failover.name, {})
+        _plan_one(draft, failover, host, ours, old, kept, overrides.get(failover.name, NO_OVERRIDES))
     _drop_conflicts(draft, in_force, before)
     return Settlement(Plan(draft.plans), draft.waiting, tuple(draft.complaints), frozenset(draft.refused))
 
@@ -66,6 +70,7 @@ def _plan_one(
     ours: set[InterfaceAddress],
     old: FailoverPlan | None,
     anchors: Anchors,
+    overrides: Overrides,
 ) -> None:
     interface = failover.interface or (
         DEFAULT_INTERFACE if DEFAULT_INTERFACE in host.interfaces else host.default_interface
@@ -83,7 +88,7 @@ def _plan_one(
             )
             return
     try:
-        draft.plans[failover.name] = plan_failover(failover, here, anchors)
+        draft.plans[failover.name] = plan_failover(failover, here, anchors, overrides)
     except PlanError as error:
         draft.complaints.append(error.complaint)
         draft.refused.add(failover.name)

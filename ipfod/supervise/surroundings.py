@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ipfod.host.netlink import Netlink
@@ -10,7 +10,9 @@ from ipfod.host.run import Run
 from ipfod.keepalived.files import KeepalivedFiles
 from ipfod.keepalived.launcher import Launcher
 from ipfod.node.events import Event
-from ipfod.plan.model import Group
+from ipfod.node.model import GroupStatus
+from ipfod.plan.model import GroupKey
+from ipfod.supervise.ledger import Ledger
 from ipfod.supervise.management import LoadModule
 
 
@@ -20,7 +22,8 @@ class Surroundings:
 
     netlink: Netlink
     emit: Callable[[Event], None]
-    masters: Callable[[str], tuple[Group, ...]]  # groups of a failover that this node is master of
+    groups: Mapping[GroupKey, GroupStatus]  # as the node knows them now
+    ledger: Ledger
     launcher: Callable[[str, KeepalivedFiles], Launcher]  # by the failover's name
     run_script: Run
     load_module: LoadModule | None

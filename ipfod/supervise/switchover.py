@@ -1,0 +1,225 @@
+"""Moving a group by order, with no packet lost: this node gives it up, or takes it.
+
+To give a group up, its priority is lowered to the lowest first. Then a parting advert leaves in keepalived's
+name, while keepalived goes on as master: a peer takes over after its skew time, whatever its preemption policy,
+and keepalived gives way to the peer's first advert, which is of a higher priority. So the new master is there
+before the old one goes, and if nobody comes nothing has happened. A peer that does not preempt waits again if
+it hears one of keepalived's regular adverts first; hence the parting advert is repeated.
+
+To take a group, its priority is raised above all that plans give, and keepalived is told to preempt until it
+has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from ipfod.errors import Busy, Failed, IpfodError, NoSuccessor, NotFound
+from ipfod.node.events import Event, Intended
+from ipfod.node.model import GroupStatus, State
+from ipfod.node.orders import Stance, StanceKind
+from ipfod.plan.model import GroupKey
+from ipfod.plan.placement import CLAIM_HOLDING, CLAIM_TAKING
+from ipfod.supervise.failover import Supervisor
+from ipfod.supervise.stances import Stances, boot_time_s
+
+log = logging.getLogger(__name__)
+
+LOWEST = 1  # RFC 9568 5.2.4: priorities of backups are 1..254
+# Contract: a group that nobody takes within 3 adverts and this much is kept.
+GRACE_S = 1.0
+# keepalived follows its track file in about 1 ms (measured, 2.2.7).
+LOWERED_S = 1.0
+# A little more than an interval apart: so they do not meet the regular adverts at the same phase each time.
+REPEAT_INTERVALS = 1.15
+# A backup with the higher priority takes over after 3 intervals and its skew time, at most 4 in all; a reload
+# before that waits for its turn, see RELOAD_SPACING_S.
+TAKING_INTERVALS = 4
+TAKING_GRACE_S = 3.0
+
+
+class Switchover:
+    """Moves groups, each one at a time. `supervisor` finds a failover's; KeyError if it does not run."""
+
+    def __init__(
+        self,
+        groups: Mapping[GroupKey, GroupStatus],
+        supervisor: Callable[[str], Supervisor],
+        stances: Stances,
+        emit: Callable[[Event], None],
+    ) -> None:
+        self._groups = groups
+        self._supervisor = supervisor
+        self._stances = stances
+        self._emit = emit
+        self._moving: dict[GroupKey, asyncio.Lock] = {}
+        self._seen = asyncio.Event()
+        self._restoring: set[asyncio.Task[None]] = set()
+
+    def seen(self) -> None:
+        """Something about groups changed: look again."""
+        self._seen.set()
+
+    async def step_down(self, key: GroupKey, hold_s: float, who: str) -> None:
+        """Have another node take a group, which this one then does not want back for `hold_s`.
+
+        Raises NotFound, Busy, NoSuccessor if this node has kept it, Failed if it is not master of it.
+        """
+        async with self._alone(key):
+            status = self._status(key)
+            if status.state is not State.MASTER:
+                text = f"{status.group.name}: this node is not its master, {_holder(status)}"
+                raise Failed(text, hint="step down on the node that is")
+            if not await self._hand_over(key, f"step-down by {who}"):
+                text = f"{status.group.name}: no other node took over; this one keeps it"
+                raise NoSuccessor(text, hint="ipfoctl status on the other nodes says what keeps them from it")
+            until_s = boot_time_s() + hold_s
+            self._stances.set(key, Stance(StanceKind.YIELD, LOWEST, until_s) if hold_s else None)
+
+    async def vacate(self, key: GroupKey, intent: str) -> bool:
+        """Have another node take a group if this one is its master; False if none does and this one keeps it.
+
+        Waits for its turn. On success this node keeps off for as long as a move may take.
+        """
+        async with self._alone(key, wait=True):
+            status = self._groups.get(key)
+            return status is None or status.state is not State.MASTER or await self._hand_over(key, intent)
+
+    async def take_over(self, key: GroupKey, who: str) -> None:
+        """Make this node master of a group, and keep it so until it loses the group.
+
+        Raises NotFound, Busy, and Failed if it cannot be or the other master does not give way.
+        """
+        async with self._alone(key):
+            status = self._status(key)
+            if status.state is State.MASTER:
+                return
+            if status.state is not State.BACKUP:
+                text = f"{status.group.name}: this node cannot take it, it is {status.state}: {status.reason}"
+                raise Failed(text, hint="ipfoctl status says what is wrong here")
+            if status.master_priority >= CLAIM_TAKING:
+                text = f"{status.group.name}: {status.master} has priority {status.master_priority}"
+                raise Failed(
+                    f"{text}, and none is above that",
+                    hint=f"step it down there, or set priority to {CLAIM_HOLDING} at most",
+                )
+            await self._take(status, f"take-over by {who}")
+
+    async def close(self) -> None:
+        """Wait for what is still to be put back."""
+        if self._restoring:
+            await asyncio.wait(self._restoring)
+
+    # ------------------------------------------------------------ giving
+
+    async def _hand_over(self, key: GroupKey, intent: str) -> bool:
+        """Whether another node has taken the group. This node keeps off then for as long as this may take."""
+        before = self._stances.get(key)
+        interval_s = self._supervisor_of(key).plan.failover.advert_interval_s
+        patience_s = 3 * interval_s + GRACE_S
+        self._emit(Intended(key, intent))
+        moved = False
+        try:
+            until_s = boot_time_s() + LOWERED_S + 2 * patience_s
+            self._stances.set(key, Stance(StanceKind.YIELD, LOWEST, until_s))
+            moved = await self._part(key, interval_s, patience_s)
+        finally:
+            if not moved:
+                self._stances.set(key, before)
+            self._emit(Intended(key, ""))
+        return moved
+
+    async def _part(self, key: GroupKey, interval_s: float, patience_s: float) -> bool:
+        if not await self._until(lambda: self._has_lowered(key), LOWERED_S):
+            raise Failed(f"{self._status(key).group.name}: keepalived does not lower its priority")
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + patience_s
+        while (left_s := deadline - loop.time()) > 0:
+            if self._status(key).state is State.MASTER:
+                self._supervisor_of(key).part(key)
+            if await self._until(lambda: self._is_elsewhere(key), min(left_s, REPEAT_INTERVALS * interval_s)):
+                return True
+        return False
+
+    def _has_lowered(self, key: GroupKey) -> bool:
+        status = self._status(key)
+        return status.priority <= LOWEST or status.state is not State.MASTER
+
+    def _is_elsewhere(self, key: GroupKey) -> bool:
+        status = self._status(key)
+        return status.state is not State.MASTER and status.master not in ("", str(status.group.source))
+
+    # ------------------------------------------------------------ taking
+
+    async def _take(self, status: GroupStatus, intent: str) -> None:
+        key, own = status.group.key, status.group.priority
+        supervisor = self._supervisor_of(key)
+        interval_s = supervisor.plan.failover.advert_interval_s
+        before = self._stances.get(key)
+        self._emit(Intended(key, intent))
+        taken = False
+        try:
+            self._stances.set(key, Stance(StanceKind.CLAIM, CLAIM_TAKING))
+            await supervisor.let_preempt(key, True)
+            patience_s = TAKING_INTERVALS * interval_s + TAKING_GRACE_S
+            taken = await self._until(lambda: self._status(key).state is State.MASTER, patience_s)
+        finally:
+            self._stances.set(key, Stance(StanceKind.CLAIM, max(own, CLAIM_HOLDING)) if taken else before)
+            self._emit(Intended(key, ""))
+            self._restore(supervisor, key)
+        if not taken:
+            raise Failed(f"{status.group.name}: {_holder(self._status(key))} and has not given way")
+
+    def _restore(self, supervisor: Supervisor, key: GroupKey) -> None:
+        """Put the group's own preemption policy back; nobody waits for it."""
+
+        async def restore() -> None:
+            try:
+                await supervisor.let_preempt(key, False)
+            except (IpfodError, OSError) as error:
+                log.warning("%s: its preemption policy is not back in force yet: %s", supervisor.name, error)
+
+        task = asyncio.create_task(restore(), name=f"preemption of {key.failover} {key.index}")
+        self._restoring.add(task)
+        task.add_done_callback(self._restoring.discard)
+
+    # ------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _alone(self, key: GroupKey, *, wait: bool = False) -> AsyncIterator[None]:
+        """Raises NotFound, and Busy if the group is being moved, unless the caller would rather wait."""
+        name = self._status(key).group.name
+        lock = self._moving.setdefault(key, asyncio.Lock())
+        if lock.locked() and not wait:
+            raise Busy(f"{name}: it is being moved just now", hint="try again in a moment")
+        async with lock:
+            yield
+
+    def _status(self, key: GroupKey) -> GroupStatus:
+        if (status := self._groups.get(key)) is None:
+            raise NotFound(f"{key.failover}: there is no group {key.index}")
+        return status
+
+    def _supervisor_of(self, key: GroupKey) -> Supervisor:
+        try:
+            return self._supervisor(key.failover)
+        except KeyError:
+            raise Failed(f"{key.failover}: it does not run", hint="ipfoctl status says why") from None
+
+    async def _until(self, condition: Callable[[], bool], within_s: float) -> bool:
+        """Wait for what the node sees to fulfil a condition; whether it does."""
+        try:
+            async with asyncio.timeout(within_s):
+                while not condition():
+                    self._seen.clear()
+                    await self._seen.wait()
+        except TimeoutError:
+            return condition()
+        return True
+
+
+def _holder(status: GroupStatus) -> str:
+    return f"{status.master} is" if status.master else "nobody is"
