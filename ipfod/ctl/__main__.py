@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ipfod import __version__
 from ipfod.ctl.console import Console, complain, open_console
+from ipfod.ctl.durations import seconds
 from ipfod.ctl.failures import CommandFailed, ConfigurationRefused, Exit
 from ipfod.errors import IpfodError
 
 HISTORY_SHOWN = 50
+HOLD_S = 300
+TIMEOUT_S = 150  # somebody may have to type a password
 HISTORY_MAX = 2**32 - 1  # D-Bus type u
 EXIT_CODES = """\
 exit codes:
@@ -100,6 +103,30 @@ def _command(options: argparse.Namespace, console: Console) -> Exit:
             from ipfod.ctl import reload
 
             return reload.run(console)
+    return _order(options, console)
+
+
+def _order(options: argparse.Namespace, console: Console) -> Exit:
+    """The commands that steer."""
+    match options.command:
+        case "preemption":
+            from ipfod.ctl import preemption
+
+            return preemption.run(options.target, options.policy, console, as_json=options.json)
+        case "step-down":
+            from ipfod.ctl import moves
+
+            return moves.step_down(options.target, options.hold, options.timeout, console)
+        case "take-over":
+            from ipfod.ctl import moves
+
+            return moves.take_over(options.target, options.timeout, console)
+        case "maintenance":
+            from ipfod.ctl import maintenance
+
+            if options.switch == "off":
+                return maintenance.off(options.timeout, console)
+            return maintenance.on(options.reason, options.for_s, options.timeout, console)
     raise AssertionError(options.command)
 
 
@@ -144,10 +171,36 @@ def _parser() -> argparse.ArgumentParser:
     )
     command("events", "changes of state and problems as they happen; --json: one object a line")
     command("reload", "have ipfod read its configuration again", reading=False)
+    _add_orders(command)
     lab = command("lab", "rehearse a configuration file on nodes in network namespaces", reading=False)
     lab.add_argument("--config", metavar="FILE", help="see: ipfoctl lab --help")
     lab.add_argument("--nodes", metavar="N", help="see: ipfoctl lab --help")
     return parser
+
+
+def _add_orders(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """The commands that steer."""
+    preemption = command("preemption", "show who takes over when it comes back, or order another policy")
+    target = "a failover, a group or a virtual IP"
+    preemption.add_argument("target", nargs="?", metavar="TARGET", help=f"{target}; default: all")
+    policies = 'preempt, nopreempt, "preempt_delay SECONDS", or reset to what the file says'
+    preemption.add_argument("policy", nargs="*", metavar="POLICY", help=policies)
+    step_down = command("step-down", "have other nodes take what this one holds", reading=False)
+    step_down.add_argument("target", metavar="TARGET", help=target)
+    hold = "for how long this node does not want it back: 30s, 5m, 2h (default: 5m)"
+    step_down.add_argument("--hold", metavar="TIME", type=seconds, default=HOLD_S, help=hold)
+    take_over = command("take-over", "make this node the master", reading=False)
+    take_over.add_argument("target", metavar="TARGET", help=target)
+    maintenance = command(
+        "maintenance", "give up everything, over restarts and reboots, or take part again", reading=False
+    )
+    maintenance.add_argument("switch", choices=("on", "off"))
+    maintenance.add_argument("--reason", metavar="TEXT", default="", help="why, for those who ask")
+    until = "end by itself after this time: 30m, 2h, 1d (default: not before it is left)"
+    maintenance.add_argument("--for", metavar="TIME", type=seconds, dest="for_s", help=until)
+    for each in (step_down, take_over, maintenance):
+        wait = f"how long to wait for ipfod's answer (default: {TIMEOUT_S} s)"
+        each.add_argument("--timeout", metavar="TIME", type=seconds, default=TIMEOUT_S, help=wait)
 
 
 def _limit(text: str) -> int:

@@ -21,6 +21,9 @@ from ipfod.errors import Failed
 SERVICE = "org.ipfod.Ipfod1"
 MANAGER_PATH = "/org/ipfod/Ipfod1"
 MANAGER = "org.ipfod.Ipfod1.Manager"
+FAILOVER = "org.ipfod.Ipfod1.Failover"
+GROUP = "org.ipfod.Ipfod1.Group"
+PROPERTIES = "org.freedesktop.DBus.Properties"
 START_HINT = "start it with: systemctl start ipfod"
 JOURNAL_HINT = "see: journalctl -u ipfod"
 CALL_TIMEOUT_S = 25.0  # what libdbus waits by default
@@ -53,16 +56,24 @@ class Client:
             await self._connection.aclose()
 
     async def call(
-        self, member: str, signature: str = "", *body: object, timeout_s: float = CALL_TIMEOUT_S
+        self,
+        member: str,
+        signature: str = "",
+        *body: object,
+        path: str = MANAGER_PATH,
+        interface: str = MANAGER,
+        timeout_s: float = CALL_TIMEOUT_S,
     ) -> Any:
-        """Call a method of the Manager; its only return value, or None. Raises CommandFailed.
+        """Call a method, of the Manager unless said otherwise; its only return value, or None.
+
+        Raises CommandFailed.
 
         A daemon that does not run is not started: the administrator may have stopped it on purpose.
         """
         message = Message(
             SERVICE,
-            MANAGER_PATH,
-            MANAGER,
+            path,
+            interface,
             member,
             signature=signature,
             body=list(body),
@@ -70,6 +81,10 @@ class Client:
         )
         answer = await self._call(message, timeout_s)
         return plain(answer[0]) if answer else None
+
+    async def get(self, path: str, interface: str, name: str) -> Any:
+        """A property of one of the daemon's objects. Raises CommandFailed."""
+        return await self.call("Get", "ss", interface, name, path=path, interface=PROPERTIES)
 
     async def subscribe(self, handler: SignalHandler, *, interface: str | None = None) -> None:
         """Have `handler` called with the daemon's signals (of one interface, or of all), and no one else's.

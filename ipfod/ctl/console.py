@@ -26,7 +26,13 @@ class Console:
 
     def show(self, lines: Iterable[Line]) -> None:
         """Write lines as long as they are; the terminal wraps them."""
-        self._write(render(lines, colour=self.colour))
+        text = render(lines, colour=self.colour)
+        self._write(text.replace("\n", f"{ERASE_LINE}\n") if self.terminal else text)
+
+    def wait(self, text: str) -> None:
+        """Say on a terminal what is waited for; the next line that is shown takes its place."""
+        if self.terminal:
+            self._write(f"{printable(text)}{ERASE_LINE}\r")
 
     def show_screen(self, lines: Iterable[Line], *, more: str) -> None:
         """Replace what the terminal shows; what does not fit is cut, and `more` says so in the last line."""

@@ -36,6 +36,8 @@ class Group:
     since_usec: int
     virtual_ips: tuple[str, ...]
     held: frozenset[str]
+    preemption: str
+    preemption_origin: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,9 @@ class Description:
 
     version: str
     node_name: str
+    maintenance: bool
+    maintenance_reason: str
+    maintenance_until: int
     problems: tuple[Problem, ...]
     failovers: tuple[Failover, ...]
 
@@ -126,6 +131,9 @@ def read(document: Document) -> Description:
     return Description(
         version=_get(document, "version", str),
         node_name=_get(document, "node_name", str),
+        maintenance=_get(document, "maintenance", bool),
+        maintenance_reason=_get(document, "maintenance_reason", str),
+        maintenance_until=_get(document, "maintenance_until", int),
         problems=tuple(read_problem(problem) for problem in _list(document, "problems")),
         failovers=tuple(_failover(failover, held) for failover in _list(document, "failovers")),
     )
@@ -168,6 +176,8 @@ def _group(entry: Document, held: frozenset[str]) -> Group:
         since_usec=_get(entry, "since", int),
         virtual_ips=virtual_ips,
         held=held.intersection(virtual_ips),
+        preemption=_get(entry, "preemption", str),
+        preemption_origin=_get(entry, "preemption_origin", str),
     )
 
 

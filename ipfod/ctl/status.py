@@ -13,7 +13,7 @@ from ipfod.ctl.client import Client, Signal
 from ipfod.ctl.console import Console
 from ipfod.ctl.description import Description, Document, Failover, Group, Problem, narrow, parse, read
 from ipfod.ctl.failures import Exit, NotRunning
-from ipfod.ctl.text import USEC_PER_S, Cell, Line, Style, ago, count, line, table
+from ipfod.ctl.text import USEC_PER_S, Cell, Line, Style, ago, clock, count, line, table
 
 STATE_STYLES = {
     "master": Style.GREEN,
@@ -128,6 +128,8 @@ class _Watch:
 def rendered(described: Description, now: int, *, narrowed: bool = False) -> Iterable[Line]:
     """The lines of the status, problems first. When `narrowed` by names, groups show every virtual IP."""
     yield _summary(described, narrowed)
+    if described.maintenance:
+        yield line(Cell(_maintenance(described), Style.YELLOW))
     if described.problems:
         yield line()
         yield line(Cell(f"{count(len(described.problems), 'problem')}:", Style.RED))
@@ -158,6 +160,13 @@ def _summary(described: Description, narrowed: bool) -> Line:
     return line(
         Cell(described.node_name, Style.BOLD), f": ipfod {described.version}; {shown}{', '.join(parts)}"
     )
+
+
+def _maintenance(described: Description) -> str:
+    until = described.maintenance_until
+    end = f"until {clock(until)[:16]}" if until else "until it is left (ipfoctl maintenance off)"
+    why = f": {described.maintenance_reason}" if described.maintenance_reason else ""
+    return f"in maintenance {end}{why}"
 
 
 def problem_lines(problem: Problem, now: int) -> Iterable[Line]:

@@ -261,11 +261,11 @@ class Node:
             self._rivals[event.group] = Rival(event.address, event.priority)
         elif event.address and known.state is State.MASTER:
             self._rivals.pop(event.group, None)  # it has given way to this node
-        if (known.master, known.master_priority) != (event.address, event.priority):
-            new = replace(known, master=event.address, master_priority=event.priority)
+        new = replace(known, master=event.address, master_priority=event.priority)
+        names = ("master", "master_priority")
+        if changed := frozenset(name for name in names if getattr(known, name) != getattr(new, name)):
             self._groups[event.group] = new
-        if known.master != event.address:
-            yield Changed(event.group, frozenset({"master"}))
+            yield Changed(event.group, changed)
 
     def _check_reported(self, event: CheckReported) -> Iterable[Change]:
         known = self._failovers.get(event.failover)

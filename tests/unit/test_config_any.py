@@ -112,7 +112,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "preemption": st.integers(0, 1000).map(
         lambda n: (f"preempt_delay {n}", Preemption(PreemptionMode.PREEMPT_DELAY, n))
     ),
-    "replica_count": st.integers(1, 254).map(lambda n: (n, n)),
+    "replica_count": st.integers(1, 252).map(lambda n: (n, n)),
     "nodes": PEERS,
     "priority": st.integers(1, 254).map(lambda n: (n, n)),
     "use_unicast": st.just((False, False)),

@@ -186,7 +186,7 @@ def test_unicast_peers_serve_as_nodes(tmp_path: Path) -> None:
         'virtual_ips = "192.168.3.1"\nuse_unicast = true\nunicast_peers = ["10.0.0.1", "10.0.0.2"]\n'
     )
     [group] = planned(tmp_path, "web.toml")["groups"]
-    assert sorted(group["priorities"].values()) == [244, 254]
+    assert sorted(group["priorities"].values()) == [242, 252]
     assert set(group["priorities"]) == {"10.0.0.1", "10.0.0.2"}
 
 
