@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from ipfod.errors import IpfodError
 from ipfod.node.events import Event, MaintenanceOrdered
 from ipfod.node.model import State
 from ipfod.node.node import Node
@@ -54,11 +53,11 @@ class MaintenanceMode:
     async def enter(self, reason: str, until_usec: int) -> tuple[str, ...]:
         """Give up every group; answers a warning for each that no other node has taken.
 
-        Groups are handed over one by one, so that moving many costs none of them more than its own move.
+        What others take is handed over without a packet lost.
         """
         async with self._turn:
             maintenance = Maintenance(reason, until_usec, _now_usec())
-            kept = await self._hand_over(in_maintenance(maintenance))
+            kept = await self._switchover.vacate_all(in_maintenance(maintenance))
             warnings = tuple(self._warning(key) for key in kept)
             self._order(maintenance)
             await self._given_up()
@@ -93,25 +92,6 @@ class MaintenanceMode:
         self._ledger.order(replace(self._ledger.orders, maintenance=maintenance))
         self._emit(MaintenanceOrdered(maintenance))
         self._steer()
-
-    async def _hand_over(self, intent: str) -> list[GroupKey]:
-        """Hand over all groups; those that nobody has taken."""
-        kept: list[GroupKey] = []
-        ahead = self._held()
-        while ahead and not kept:
-            if not await self._moved(ahead[0], intent):
-                kept.append(ahead[0])
-            del ahead[0]
-        # Where nobody takes one group nobody may take any: the others need not wait for each other.
-        moved = await asyncio.gather(*(self._moved(key, intent) for key in ahead))
-        return kept + [key for key, has_moved in zip(ahead, moved, strict=True) if not has_moved]
-
-    async def _moved(self, key: GroupKey, intent: str) -> bool:
-        try:
-            return await self._switchover.vacate(key, intent)
-        except IpfodError as error:
-            log.warning("%s", error)
-            return False
 
     def _held(self) -> list[GroupKey]:
         return [key for key, status in self._node.groups.items() if status.state is State.MASTER]

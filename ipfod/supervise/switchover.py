@@ -79,14 +79,33 @@ class Switchover:
             until_s = boot_time_s() + hold_s
             self._stances.set(key, Stance(StanceKind.YIELD, LOWEST, until_s) if hold_s else None)
 
-    async def vacate(self, key: GroupKey, intent: str) -> bool:
-        """Have another node take a group if this one is its master; False if none does and this one keeps it.
+    async def vacate_all(self, intent: str, *, grace_s: float = GRACE_S) -> list[GroupKey]:
+        """Have other nodes take every group that this one is master of; answers those that nobody has taken.
 
-        Waits for its turn. On success this node keeps off for as long as a move may take.
+        One by one, because 255 groups at once cost single VIPs 0.35 s (measured, keepalived 2.2.7). This node
+        keeps off what it gave for as long as a move may take.
         """
-        async with self._alone(key, wait=True):
-            status = self._groups.get(key)
-            return status is None or status.state is not State.MASTER or await self._hand_over(key, intent)
+        kept: list[GroupKey] = []
+        ahead = [key for key, status in self._groups.items() if status.state is State.MASTER]
+        while ahead and not kept:
+            if not await self._vacate(ahead[0], intent, grace_s):
+                kept.append(ahead[0])
+            del ahead[0]
+        # Where nobody takes one group nobody may take any: the others need not wait for each other.
+        moved = await asyncio.gather(*(self._vacate(key, intent, grace_s) for key in ahead))
+        return kept + [key for key, has_moved in zip(ahead, moved, strict=True) if not has_moved]
+
+    async def _vacate(self, key: GroupKey, intent: str, grace_s: float) -> bool:
+        try:
+            async with self._alone(key, wait=True):
+                if self._status(key).state is not State.MASTER:
+                    return True
+                return await self._hand_over(key, intent, grace_s)
+        except NotFound:
+            return True
+        except IpfodError as error:
+            log.warning("%s", error)
+            return False
 
     async def take_over(self, key: GroupKey, who: str) -> None:
         """Make this node master of a group, and keep it so until it loses the group.
@@ -115,11 +134,11 @@ class Switchover:
 
     # ------------------------------------------------------------ giving
 
-    async def _hand_over(self, key: GroupKey, intent: str) -> bool:
+    async def _hand_over(self, key: GroupKey, intent: str, grace_s: float = GRACE_S) -> bool:
         """Whether another node has taken the group. This node keeps off then for as long as this may take."""
         before = self._stances.get(key)
         interval_s = self._supervisor_of(key).plan.failover.advert_interval_s
-        patience_s = 3 * interval_s + GRACE_S
+        patience_s = 3 * interval_s + grace_s
         self._emit(Intended(key, intent))
         moved = False
         try:
