@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import socket
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 # Addresses come in bursts, one message each; a dump after the burst tells the same as one after each.
 ADDRESSES_SETTLE_S = 0.02
 LOOK_AGAIN_S = 1.0
-# At a stop: a peer that is alive takes a group within milliseconds, 255 of them in 4 s. TimeoutStopSec= is 20 s.
+# At a stop: a peer that is alive takes a group within milliseconds. TimeoutStopSec= is 20 s.
 HAND_OVER_S = 10.0
 HAND_OVER_GRACE_S = 0.1
 
@@ -132,13 +133,9 @@ class Daemon:
         if await self._management.is_restarting():
             log.info("ipfod restarts; keepalived runs on")
             return
-        try:
+        with contextlib.suppress(TimeoutError):  # what is left goes with keepalived\'s good-bye
             async with asyncio.timeout(HAND_OVER_S):
                 await self._switchover.vacate_all("ipfod is being stopped", grace_s=HAND_OVER_GRACE_S)
-        except TimeoutError:
-            log.warning(
-                "not every group could be handed over in time; the rest goes with keepalived's good-bye"
-            )
         await self._fleet.stop()
         await self._guard.remove()
 

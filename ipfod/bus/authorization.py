@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from enum import StrEnum
 
 from dbus_next.message import Message
 from dbus_next.signature import Variant
 
-from ipfod.bus.connection import Connection, bus_call
+from ipfod.bus.connection import ANSWER_TIMEOUT_S, Connection, bus_call
 from ipfod.bus.errors import BusError, standard
 from ipfod.bus.interfaces import NAME
 
-ANSWER_TIMEOUT_S = 5.0
 QUESTION_TIMEOUT_S = 25.0
 PASSWORD_TIMEOUT_S = 120.0  # somebody is typing
 POLKIT = "org.freedesktop.PolicyKit1"
 ALLOW_USER_INTERACTION = 1  # CheckAuthorizationFlags, polkit's D-Bus reference
+_questions = itertools.count(1)  # ids by which a question can be taken back
 
 
 class Action(StrEnum):
@@ -40,7 +42,7 @@ async def authorize(bus: Connection, caller: str, action: Action, *, interactive
     if uid == 0:
         return 0
     try:
-        authorized, challenge = await _ask_polkit(bus, caller, action, interactive=interactive)
+        authorized, challenge = await _ask_while_there(bus, caller, action, interactive=interactive)
     except (BusError, EOFError, TimeoutError) as error:
         text = f"{action}: only root may do this while polkit does not answer"
         raise standard("AccessDenied", text) from error
@@ -51,22 +53,46 @@ async def authorize(bus: Connection, caller: str, action: Action, *, interactive
     raise standard("AccessDenied", f"{action}: not permitted")
 
 
-async def _ask_polkit(bus: Connection, caller: str, action: Action, *, interactive: bool) -> tuple[bool, bool]:
+async def _ask_while_there(
+    bus: Connection, caller: str, action: Action, *, interactive: bool
+) -> tuple[bool, bool]:
+    """What polkit says. A caller that leaves meanwhile is given up, and so is the question for its password."""
+    async with bus.end_of(caller) as left:
+        question = f"{next(_questions)}"
+        asking = asyncio.create_task(
+            _ask_polkit(bus, caller, action, question, interactive=interactive), name=f"polkit {question}"
+        )
+        leaving = asyncio.create_task(left.wait(), name=f"caller of polkit {question}")
+        try:
+            await asyncio.wait({asking, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if asking.done():
+                return asking.result()
+            bus.send(_authority("CancelCheckAuthorization", "s", question))
+            return False, False
+        finally:
+            for task in (asking, leaving):
+                task.cancel()
+            await asyncio.gather(asking, leaving, return_exceptions=True)
+
+
+async def _ask_polkit(
+    bus: Connection, caller: str, action: Action, question: str, *, interactive: bool
+) -> tuple[bool, bool]:
     """Whether it is permitted, and whether it could be with a password."""
-    question = Message(
-        POLKIT,
-        "/org/freedesktop/PolicyKit1/Authority",
-        f"{POLKIT}.Authority",
+    asked = _authority(
         "CheckAuthorization",
-        signature="(sa{sv})sa{ss}us",
-        body=[
-            ["system-bus-name", {"name": Variant("s", caller)}],
-            action,
-            {},
-            ALLOW_USER_INTERACTION if interactive else 0,
-            "",
-        ],
+        "(sa{sv})sa{ss}us",
+        ["system-bus-name", {"name": Variant("s", caller)}],
+        action,
+        {},
+        ALLOW_USER_INTERACTION if interactive else 0,
+        question,
     )
     timeout_s = PASSWORD_TIMEOUT_S if interactive else QUESTION_TIMEOUT_S
-    [[authorized, challenge, _details]] = await bus.call(question, timeout_s=timeout_s)
+    [[authorized, challenge, _details]] = await bus.call(asked, timeout_s=timeout_s)
     return bool(authorized), bool(challenge)
+
+
+def _authority(member: str, signature: str, *body: object) -> Message:
+    path, interface = "/org/freedesktop/PolicyKit1/Authority", f"{POLKIT}.Authority"
+    return Message(POLKIT, path, interface, member, signature=signature, body=list(body))

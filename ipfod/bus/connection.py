@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from dbus_next.constants import MessageFlag, MessageType
@@ -28,6 +28,7 @@ BUS = "org.freedesktop.DBus"
 DEFAULT_ADDRESS = "unix:path=/var/run/dbus/system_bus_socket"
 CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
+ANSWER_TIMEOUT_S = 5.0  # of the bus itself
 HEADER_MAX = 16 << 10
 CALL_BODY_MAX = 16 << 10  # of what others send to us: a few short strings at most
 BUFFER_SIZE = 16 << 10
@@ -61,6 +62,7 @@ class Connection:
         self._serial = 0
         self._waiting: dict[int, asyncio.Future[Message]] = {}
         self._lost = asyncio.Event()
+        self._awaited: dict[str, set[asyncio.Event]] = {}  # connections whose end somebody waits for
         self._reading: asyncio.Task[None] | None = None
         self.unique_name = ""
 
@@ -129,6 +131,27 @@ class Connection:
             raise BusError(reply.error_name, str(reply.body[0]) if reply.body else reply.error_name)
         return list(reply.body)
 
+    @contextlib.asynccontextmanager
+    async def end_of(self, name: str) -> AsyncIterator[asyncio.Event]:
+        """An event that is set when the connection with this unique name leaves the bus, or has left it.
+
+        Raises what `call` raises.
+        """
+        rule = f"type='signal',sender='{BUS}',interface='{BUS}',member='NameOwnerChanged',arg0='{name}'"
+        left = asyncio.Event()
+        self._awaited.setdefault(name, set()).add(left)
+        try:
+            await self.call(bus_call("AddMatch", "s", rule), timeout_s=ANSWER_TIMEOUT_S)
+            [present] = await self.call(bus_call("NameHasOwner", "s", name), timeout_s=ANSWER_TIMEOUT_S)
+            if not present:
+                left.set()
+            yield left
+        finally:
+            self._awaited[name].discard(left)
+            if not self._awaited[name]:
+                del self._awaited[name]
+            self._write([wire.encode(bus_call("RemoveMatch", "s", rule), self._next_serial())])
+
     def _next_serial(self) -> int:
         self._serial = self._serial % 0xFFFFFFFF + 1  # 32 bits, never 0
         return self._serial
@@ -187,6 +210,11 @@ class Connection:
             size -= len(data)
 
     def _dispatch(self, message: Message) -> None:
+        if message.member == "NameOwnerChanged" and message.sender == BUS and message.signature == "sss":
+            name, _, owner = message.body
+            if not owner:
+                for left in self._awaited.get(name, ()):
+                    left.set()
         if message.message_type in (MessageType.METHOD_CALL, MessageType.SIGNAL):
             self._on_message(message)
         elif (answer := self._waiting.get(message.reply_serial)) is not None and not answer.done():

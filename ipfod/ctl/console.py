@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -26,13 +27,20 @@ class Console:
 
     def show(self, lines: Iterable[Line]) -> None:
         """Write lines as long as they are; the terminal wraps them."""
-        text = render(lines, colour=self.colour)
-        self._write(text.replace("\n", f"{ERASE_LINE}\n") if self.terminal else text)
+        self._write(render(lines, colour=self.colour))
 
-    def wait(self, text: str) -> None:
-        """Say on a terminal what is waited for; the next line that is shown takes its place."""
-        if self.terminal:
-            self._write(f"{printable(text)}{ERASE_LINE}\r")
+    @contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """Say on a terminal what is waited for, for as long as it is."""
+        if self.colour:
+            self._write(f"{printable(text)}\r")
+        elif self.terminal:
+            self._write(f"{printable(text)}\n")
+        try:
+            yield
+        finally:
+            if self.colour:
+                self._write(ERASE_LINE)
 
     def show_screen(self, lines: Iterable[Line], *, more: str) -> None:
         """Replace what the terminal shows; what does not fit is cut, and `more` says so in the last line."""

@@ -18,8 +18,8 @@ def on(reason: str, for_s: int | None, timeout_s: int, console: Console) -> Exit
     async def once(connected: Client) -> Exit:
         before = read(parse(await connected.call("Describe")))
         held = [group for group in before.groups if group.state == "master"]
-        console.wait(f"handing over {count(len(held), 'group')} ...")
-        warnings = await connected.call("EnterMaintenance", "st", reason, until_usec, timeout_s=timeout_s)
+        with console.waiting(f"handing over {count(len(held), 'group')} ..."):
+            warnings = await connected.call("EnterMaintenance", "st", reason, until_usec, timeout_s=timeout_s)
         moved = len(held) - len(warnings)
         why = f" ({reason})" if reason else ""
         end = f" until {clock(until_usec)[:16]}" if until_usec else ""

@@ -24,9 +24,9 @@ def step_down(name: str, hold_s: int, timeout_s: int, console: Console) -> Exit:
         target = find(read(parse(await connected.call("Describe"))), name)
         for group in _chosen(target, [group for group in target.groups if group.state == "master"]):
             path = path_of(target.failover, group)
-            console.wait(f"{group.name}: handing over ...")
             began = time.monotonic()
-            await connected.call("StepDown", "u", hold_s, path=path, interface=GROUP, timeout_s=timeout_s)
+            with console.waiting(f"{group.name}: handing over ..."):
+                await connected.call("StepDown", "u", hold_s, path=path, interface=GROUP, timeout_s=timeout_s)
             took_ms = (time.monotonic() - began) * 1000
             master = await connected.get(path, GROUP, "Master")
             console.show([line(f"{_addresses(group)} moved to {master or 'another node'} in {took_ms:.0f} ms")])
@@ -46,9 +46,9 @@ def take_over(name: str, timeout_s: int, console: Console) -> Exit:
             console.show([line(f"{target.name}: {described.node_name} is its master already")])
         for group in others:
             path = path_of(target.failover, group)
-            console.wait(f"{group.name}: taking over ...")
             began = time.monotonic()
-            await connected.call("TakeOver", path=path, interface=GROUP, timeout_s=timeout_s)
+            with console.waiting(f"{group.name}: taking over ..."):
+                await connected.call("TakeOver", path=path, interface=GROUP, timeout_s=timeout_s)
             took_ms = (time.monotonic() - began) * 1000
             came = f" from {group.master}" if group.master else ""
             console.show([line(f"{_addresses(group)} moved here{came} in {took_ms:.0f} ms")])

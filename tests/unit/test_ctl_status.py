@@ -54,6 +54,9 @@ def document(*groups: dict[str, Any], held: tuple[str, ...] = (), **more: Any) -
     return {
         "version": "0.1.0",
         "node_name": "node-a",
+        "maintenance": False,
+        "maintenance_reason": "",
+        "maintenance_until": 0,
         "problems": [],
         "failovers": [failover],
         "virtual_ips": [{"address": address, "held": address in held} for address in addresses],
