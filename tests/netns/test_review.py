@@ -16,8 +16,9 @@ from ipfod.host.run import run
 from ipfod.keepalived.launcher import PlainLauncher, dump_signal
 from ipfod.lab.lab import Lab
 from ipfod.node.events import Event, KeepalivedChanged
-from ipfod.node.model import KeepalivedState
+from ipfod.node.model import GroupStatus, KeepalivedState, State
 from ipfod.supervise.failover import Supervisor
+from ipfod.supervise.ledger import Ledger
 from ipfod.supervise.surroundings import Surroundings
 
 VIPS = ("192.168.3.10", "192.168.3.11")
@@ -137,7 +138,11 @@ async def test_a_keepalived_that_dies_before_it_has_the_new_ids_is_started_again
             Surroundings(
                 netlink=netlink,
                 emit=events.append,
-                masters=lambda _: alone.plan(TWO + "vrrp_id_offset = 20\n").groups,
+                groups={
+                    each.key: GroupStatus(each, State.MASTER, "", 0)
+                    for each in alone.plan(TWO + "vrrp_id_offset = 20\n").groups
+                },
+                ledger=Ledger(events.append),
                 launcher=lambda _, files: PlainLauncher(files),
                 run_script=run,
                 load_module=None,

@@ -90,20 +90,50 @@ def private_bus() -> Iterator[subprocess.Popen[str]]:
 
 @dataclass
 class Daemon:
-    """What `Reload` reaches: counts the calls and fails as told."""
+    """What calls that change something reach: notes them and fails as told."""
 
-    reloads: int = 0
+    orders: list[tuple[object, ...]] = field(default_factory=list)
+    warnings: tuple[str, ...] = ()  # what entering maintenance answers
     error: Exception | None = None
     hold: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.hold.set()
 
-    async def reload(self) -> None:
-        self.reloads += 1
+    @property
+    def reloads(self) -> int:
+        return self.orders.count(("reload",))
+
+    async def _note(self, *order: object) -> None:
+        self.orders.append(order)
         await self.hold.wait()
         if self.error is not None:
             raise self.error
+
+    async def reload(self) -> None:
+        await self._note("reload")
+
+    async def set_preemption(self, failover: str, index: int, text: str) -> None:
+        await self._note("set_preemption", failover, index, text)
+
+    async def reset_preemption(self, failover: str, index: int) -> None:
+        await self._note("reset_preemption", failover, index)
+
+    async def step_down(self, key: GroupKey, hold_s: int, who: str) -> None:
+        await self._note("step_down", key, hold_s, who)
+
+    async def take_over(self, key: GroupKey, who: str) -> None:
+        await self._note("take_over", key, who)
+
+    async def send_gratuitous_arp(self, key: GroupKey) -> None:
+        await self._note("send_gratuitous_arp", key)
+
+    async def enter_maintenance(self, reason: str, until_usec: int) -> tuple[str, ...]:
+        await self._note("enter_maintenance", reason, until_usec)
+        return self.warnings
+
+    async def leave_maintenance(self) -> None:
+        await self._note("leave_maintenance")
 
 
 def addresses(*texts: str) -> tuple[Address, ...]:
