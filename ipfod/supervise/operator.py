@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -68,6 +69,8 @@ class Operator:
         """Raises InvalidRequest."""
         if len(reason) > REASON_MAX or not (reason.isprintable() or not reason):
             raise InvalidRequest(f"the reason is not one line of at most {REASON_MAX} characters")
+        if until_usec and until_usec <= time.time_ns() // 1000:
+            raise InvalidRequest(f"the end, {until_usec} µs after 1970-01-01 UTC, is in the past; 0 is no end")
         return await self.maintenance.enter(reason, until_usec)
 
     async def leave_maintenance(self) -> None:

@@ -119,12 +119,7 @@ class Switchover:
             if status.state is not State.BACKUP:
                 text = f"{status.group.name}: this node cannot take it, it is {status.state}: {status.reason}"
                 raise Failed(text, hint="ipfoctl status says what is wrong here")
-            if status.master_priority >= CLAIM_TAKING:
-                text = f"{status.group.name}: {status.master} has priority {status.master_priority}"
-                raise Failed(
-                    f"{text}, and none is above that",
-                    hint=f"step it down there, or set priority to {CLAIM_HOLDING} at most",
-                )
+            await self._until_beatable(status)
             await self._take(status, f"take-over by {who}")
 
     async def close(self) -> None:
@@ -172,6 +167,20 @@ class Switchover:
         return status.state is not State.MASTER and status.master not in ("", str(status.group.source))
 
     # ------------------------------------------------------------ taking
+
+    async def _until_beatable(self, status: GroupStatus) -> None:
+        """Wait for a master that has just taken the group by order itself: it claims less a moment later."""
+        key, interval_s = (
+            status.group.key,
+            self._supervisor_of(status.group.key).plan.failover.advert_interval_s,
+        )
+        if not await self._until(
+            lambda: self._status(key).master_priority < CLAIM_TAKING, 2 * interval_s + LOWERED_S
+        ):
+            status = self._status(key)
+            text = f"{status.group.name}: {status.master} has priority {status.master_priority}"
+            hint = f"step it down there, or set priority to {CLAIM_HOLDING} at most"
+            raise Failed(f"{text}, and none is above that", hint=hint)
 
     async def _take(self, status: GroupStatus, intent: str) -> None:
         key, own = status.group.key, status.group.priority
