@@ -6,11 +6,12 @@ IN_VENV := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test lint rpm clean root prerequisites packagers nodes
+.PHONY: help run test soak lint rpm clean root prerequisites packagers nodes
 
 help:
 	@echo 'make run    three nodes on this machine, virtual IPs that move, the outage of each move'
 	@echo 'make test   every test and linter'
+	@echo 'make soak   the long tests, hours of them'
 	@echo 'make lint   the linters alone'
 	@echo 'make rpm    the package for Fedora and RHEL, in dist/'
 	@echo 'make clean  remove what the others left in this directory'
@@ -20,6 +21,9 @@ run: root $(VENV)/installed-run
 
 test: root $(VENV)/installed-test | packagers nodes
 	@$(IN_VENV) -m pytest
+
+soak: root $(VENV)/installed-test | packagers nodes
+	@$(IN_VENV) -m pytest -m soak
 
 lint: $(VENV)/installed-test
 	@$(IN_VENV) -m pytest tests/test_linters.py

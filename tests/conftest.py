@@ -34,6 +34,13 @@ async def lab() -> AsyncIterator[Lab]:
 
 
 @pytest.fixture
+async def single() -> AsyncIterator[Lab]:
+    """One node and a client on one switch; nothing runs on the node but its system bus."""
+    async with Lab(nodes=1) as lab:
+        yield lab
+
+
+@pytest.fixture
 async def pair() -> AsyncIterator[Lab]:
     """Two nodes and a client on one switch; nothing runs on the nodes but their system bus."""
     async with Lab(nodes=2) as lab:

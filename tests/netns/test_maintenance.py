@@ -99,10 +99,9 @@ async def test_the_preemption_policy_says_what_a_node_gets_afterwards(
     assert "maintenance is over" in (await owner.ipfoctl("history")).stdout
 
 
-async def test_maintenance_means_what_it_says_and_warns_of_what_nobody_takes(pair: Lab) -> None:
-    node = pair.nodes[0]
-    del pair.nodes[1:]
-    await run_all(pair, vips=VIPS)
+async def test_maintenance_means_what_it_says_and_warns_of_what_nobody_takes(single: Lab) -> None:
+    [node] = single.nodes
+    await run_all(single, vips=VIPS)
     done = await node.ipfoctl("maintenance", "on", "--reason", "new disk", "--for", "1h")
     assert done.returncode == 0, done.stderr
     assert "node1 is in maintenance until " in done.stdout
@@ -110,12 +109,12 @@ async def test_maintenance_means_what_it_says_and_warns_of_what_nobody_takes(pai
     warnings = done.stderr.splitlines()
     assert "warning: web_VIP_1: no other node took over: 192.168.3.10 on no node now" in warnings
     assert len(warnings) == 3
-    assert await pair.holders(VIP) == []
+    assert await single.holders(VIP) == []
     await until(lambda: has_problem(node, "vip-missing"), what="the problem is raised", timeout_s=5.0)
     text = (await problems(node))["vip-missing"]
     assert text.startswith("web: no node serves web_VIP_1, web_VIP_2, web_VIP_3: this node is in maintenance")
     assert (await node.ipfoctl("maintenance", "off")).returncode == 0
-    await each_on_one(pair, VIPS)
+    await each_on_one(single, VIPS)
     await until(lambda: is_well(node), what="the problem is over", timeout_s=5.0)
 
 
@@ -127,17 +126,16 @@ async def is_well(node: Node) -> bool:
     return not await problems(node)
 
 
-async def test_maintenance_ends_by_itself(pair: Lab) -> None:
-    node = pair.nodes[0]
-    del pair.nodes[1:]
-    await run_all(pair)
+async def test_maintenance_ends_by_itself(single: Lab) -> None:
+    [node] = single.nodes
+    await run_all(single)
     until_usec = int((time.time() + 3.0) * 1e6)
     answer = await on_manager(node, "EnterMaintenance", "short", str(until_usec))
     assert answer.error == ""
     assert await state(node) == (True, "short", until_usec)
     await until(lambda: is_over(node), what="maintenance is over")
     assert time.time() * 1e6 >= until_usec
-    await on_node(pair, node, [VIP])
+    await on_node(single, node, [VIP])
     # One whose end has passed while ipfod was down is over as well, whatever boot it was ordered in.
     assert await node.kill_ipfod(signal.SIGTERM) == 0
     document = json.loads(node.read("/var/lib/ipfod/state.json"))
@@ -157,10 +155,9 @@ async def is_over(node: Node) -> bool:
     return not (await state(node))[0]
 
 
-async def test_what_makes_no_sense_is_refused(pair: Lab) -> None:
-    node = pair.nodes[0]
-    del pair.nodes[1:]
-    await run_all(pair)
+async def test_what_makes_no_sense_is_refused(single: Lab) -> None:
+    [node] = single.nodes
+    await run_all(single)
     answer = await on_manager(node, "EnterMaintenance", json.dumps("two\nlines"), "0")
     assert (answer.error, "one line of at most 256 characters" in answer.text) == ("InvalidArgs", True)
     answer = await on_manager(node, "EnterMaintenance", "x" * 257, "0")

@@ -59,16 +59,13 @@ async def test_an_order_does_not_outlive_a_reboot_nor_its_failover(pair: Lab) ->
     assert await preemption(node) == FILE
 
 
-@pytest.mark.parametrize(
-    "text", ["", "maybe", "preempt_delay", "preempt_delay 1001", "preempt_delay -1", "PREEMPT"]
-)
-async def test_what_is_no_policy_is_refused_with_what_is_accepted(pair: Lab, text: str) -> None:
-    node = pair.nodes[0]
-    del pair.nodes[1:]
-    await run_all(pair)
-    answer = await on_failover(node, "SetPreemption", json.dumps(text))
-    assert answer.error == "InvalidArgs"
-    assert '"preempt", "nopreempt" or "preempt_delay SECONDS" with 0 to 1000' in answer.text
+async def test_what_is_no_policy_is_refused_with_what_is_accepted(single: Lab) -> None:
+    [node] = single.nodes
+    await run_all(single)
+    for text in ("", "maybe", "preempt_delay", "preempt_delay 1001", "preempt_delay -1", "PREEMPT"):
+        answer = await on_failover(node, "SetPreemption", json.dumps(text))
+        assert answer.error == "InvalidArgs", text
+        assert '"preempt", "nopreempt" or "preempt_delay SECONDS" with 0 to 1000' in answer.text
     assert await preemption(node) == FILE
 
 
@@ -150,10 +147,9 @@ async def test_ipfoctl_shows_and_orders_policies(pair: Lab) -> None:
     assert (await node.ipfoctl("preemption", "else", "reset")).returncode == 1
 
 
-async def test_a_watcher_hears_of_the_new_policy(pair: Lab) -> None:
-    node = pair.nodes[0]
-    del pair.nodes[1:]
-    await run_all(pair)
+async def test_a_watcher_hears_of_the_new_policy(single: Lab) -> None:
+    [node] = single.nodes
+    await run_all(single)
     watcher = await node.spawn(["gdbus", "monitor", "--system", "--dest", "org.ipfod.Ipfod1"])
     await until(lambda: says(watcher.output, "is owned by"), what="the monitor listens")
     assert (await on_group(node, "SetPreemption", "nopreempt")).error == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 from orders import (
@@ -23,14 +23,6 @@ from scenario import PORT, each_on_one, group, no_traceback, on_node, problems, 
 from ipfod.lab.lab import Lab
 from ipfod.lab.node import Node
 from ipfod.lab.watch import AddressWatch
-
-
-@pytest.fixture
-async def single() -> AsyncIterator[Lab]:
-    """One node and a client."""
-    async with Lab(nodes=1) as lab:
-        yield lab
-
 
 THREE_VIPS = ("192.168.3.10", "192.168.3.11", "192.168.3.12")
 
