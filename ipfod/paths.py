@@ -11,6 +11,7 @@ STATE_FILE = Path("/var/lib/ipfod/state.json")
 # Failovers are directories of RUNTIME; a failover's name has no dot, so these cannot meet one.
 ACCEPTED = RUNTIME / "accepted.d"  # the last version of each configuration file that could be used
 LOCK = RUNTIME / "daemon.lock"
+BOOT = RUNTIME / "boot"  # a random name of this boot
 
 
 def runtime_failovers() -> list[str]:

@@ -104,7 +104,7 @@ def to_document(orders: Orders, boot: str) -> dict[str, Any]:
 def from_document(document: dict[str, Any], boot: str) -> Orders:
     """Read it back. Raises ValueError, KeyError, TypeError or AttributeError for what is none."""
     maintenance = _maintenance(document["maintenance"]) if "maintenance" in document else None
-    if document["boot"] != boot:
+    if not boot or document["boot"] != boot:
         return Orders(maintenance=maintenance)
     return Orders(
         preemption={

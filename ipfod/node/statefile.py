@@ -7,21 +7,26 @@ rest.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from ipfod import paths
 from ipfod.addresses import Address, InterfaceAddress
 from ipfod.errors import Failed
 from ipfod.node.orders import Orders, from_document, to_document
 
+log = logging.getLogger(__name__)
+
 VERSION = 1
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # proc_sys_kernel(5): another one at each boot
 SIZE_MAX_BYTES = 16 << 20  # 65536 VIPs take 4 MiB
 # Names become parts of paths and arguments of programs; a damaged file must not choose them freely.
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of failovers and modules, as the configuration's options
@@ -85,7 +90,7 @@ def save(path: Path, taken: Taken) -> None:
             for name, anchors in taken.anchors.items()
         },
         "modules": list(taken.modules),
-        "orders": to_document(taken.orders, _boot()),
+        "orders": to_document(taken.orders, this_boot()),
     }
     temporary = path.with_name(path.name + ".new")
     try:
@@ -101,11 +106,19 @@ def save(path: Path, taken: Taken) -> None:
         raise Failed(f"{path} cannot be written: {error.strerror}") from error
 
 
-def _boot() -> str:
+def this_boot() -> str:
+    """A random name of this boot; "" if it cannot be kept: a restart then looks like a reboot.
+
+    Kept in a file that goes at reboot. The kernel's boot_id(5) is that of the host in a container.
+    """
     try:
-        return BOOT_ID.read_text("ascii").strip()
-    except OSError:
-        return ""  # without /proc a reboot is not told from a restart
+        paths.BOOT.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError), open(paths.BOOT, "x", encoding="ascii") as file:
+            file.write(secrets.token_hex(16))
+        return paths.BOOT.read_text("ascii")[:64]
+    except (OSError, ValueError) as error:
+        log.warning("%s: %s: runtime orders will not outlive a restart of ipfod", paths.BOOT, error)
+        return ""
 
 
 def _sync_directory(directory: Path) -> None:
@@ -135,7 +148,7 @@ def _parse(text: bytes) -> Taken:
         },
         modules=tuple(_name(module) for module in document["modules"]),
         # Not there in files of earlier versions.
-        orders=from_document(document["orders"], _boot()) if "orders" in document else Orders(),
+        orders=from_document(document["orders"], this_boot()) if "orders" in document else Orders(),
     )
 
 

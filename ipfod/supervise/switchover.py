@@ -21,7 +21,7 @@ from ipfod.errors import Busy, Failed, IpfodError, NoSuccessor, NotFound
 from ipfod.node.events import Event, Intended
 from ipfod.node.model import GroupStatus, State
 from ipfod.node.orders import Stance, StanceKind
-from ipfod.plan.model import GroupKey
+from ipfod.plan.model import Group, GroupKey
 from ipfod.plan.placement import CLAIM_HOLDING, CLAIM_TAKING
 from ipfod.supervise.failover import Supervisor
 from ipfod.supervise.stances import Stances, boot_time_s
@@ -39,6 +39,8 @@ REPEAT_INTERVALS = 1.15
 # before that waits for its turn, see RELOAD_SPACING_S.
 TAKING_INTERVALS = 4
 TAKING_GRACE_S = 3.0
+# The old master's last advert comes an interval after the one before it, at most.
+SETTLING_INTERVALS = 2
 
 
 class Switchover:
@@ -57,7 +59,7 @@ class Switchover:
         self._emit = emit
         self._moving: dict[GroupKey, asyncio.Lock] = {}
         self._seen = asyncio.Event()
-        self._restoring: set[asyncio.Task[None]] = set()
+        self._settling: set[asyncio.Task[None]] = set()
 
     def seen(self) -> None:
         """Something about groups changed: look again."""
@@ -124,8 +126,8 @@ class Switchover:
 
     async def close(self) -> None:
         """Wait for what is still to be put back."""
-        if self._restoring:
-            await asyncio.wait(self._restoring)
+        if self._settling:
+            await asyncio.wait(self._settling)
 
     # ------------------------------------------------------------ giving
 
@@ -174,16 +176,15 @@ class Switchover:
             status.group.key,
             self._supervisor_of(status.group.key).plan.failover.advert_interval_s,
         )
-        if not await self._until(
-            lambda: self._status(key).master_priority < CLAIM_TAKING, 2 * interval_s + LOWERED_S
-        ):
+        patience_s = 2 * SETTLING_INTERVALS * interval_s + LOWERED_S
+        if not await self._until(lambda: self._status(key).master_priority < CLAIM_TAKING, patience_s):
             status = self._status(key)
             text = f"{status.group.name}: {status.master} has priority {status.master_priority}"
             hint = f"step it down there, or set priority to {CLAIM_HOLDING} at most"
             raise Failed(f"{text}, and none is above that", hint=hint)
 
     async def _take(self, status: GroupStatus, intent: str) -> None:
-        key, own = status.group.key, status.group.priority
+        key = status.group.key
         supervisor = self._supervisor_of(key)
         interval_s = supervisor.plan.failover.advert_interval_s
         before = self._stances.get(key)
@@ -195,24 +196,30 @@ class Switchover:
             patience_s = TAKING_INTERVALS * interval_s + TAKING_GRACE_S
             taken = await self._until(lambda: self._status(key).state is State.MASTER, patience_s)
         finally:
-            self._stances.set(key, Stance(StanceKind.CLAIM, max(own, CLAIM_HOLDING)) if taken else before)
+            if not taken:
+                self._stances.set(key, before)
             self._emit(Intended(key, ""))
-            self._restore(supervisor, key)
+            self._settle(supervisor, status.group)
         if not taken:
             raise Failed(f"{status.group.name}: {_holder(self._status(key))} and has not given way")
 
-    def _restore(self, supervisor: Supervisor, key: GroupKey) -> None:
-        """Put the group's own preemption policy back; nobody waits for it."""
+    def _settle(self, supervisor: Supervisor, group: Group) -> None:
+        """Put the group's own preemption policy back, and claim no more than it takes; nobody waits for it."""
 
-        async def restore() -> None:
+        async def settle() -> None:
             try:
-                await supervisor.let_preempt(key, False)
+                # An advert of the old master may be under way still: at equal priority it would win.
+                await asyncio.sleep(SETTLING_INTERVALS * supervisor.plan.failover.advert_interval_s)
+                held = Stance(StanceKind.CLAIM, max(group.priority, CLAIM_HOLDING))
+                if self._stances.get(group.key) == Stance(StanceKind.CLAIM, CLAIM_TAKING):
+                    self._stances.set(group.key, held)
+                await supervisor.let_preempt(group.key, False)
             except (IpfodError, OSError) as error:
-                log.warning("%s: its preemption policy is not back in force yet: %s", supervisor.name, error)
+                log.warning("%s: its preemption policy is not back in force yet: %s", group.name, error)
 
-        task = asyncio.create_task(restore(), name=f"preemption of {key.failover} {key.index}")
-        self._restoring.add(task)
-        task.add_done_callback(self._restoring.discard)
+        task = asyncio.create_task(settle(), name=f"settling of {group.name}")
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
 
     # ------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import pytest_asyncio
 from node import image
 from node.booted_lab import BootedLab
 from node.conditions import impose
+from node.package import build
 
 HERE = Path(__file__).parent
 PROGRAMS = ("debootstrap", "systemd-nspawn", "rpmbuild")
@@ -32,3 +33,22 @@ async def nodes(node_image: Path) -> AsyncIterator[BootedLab]:
     # Not for the session: tests elsewhere may see to it that this process has no children.
     async with BootedLab(image=node_image) as lab:
         yield lab
+
+
+@pytest.fixture(scope="package")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The package, and one of a higher release."""
+    return build(tmp_path_factory.mktemp("one"), 1), build(tmp_path_factory.mktemp("two"), 2)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def pair(nodes: BootedLab, packages: tuple[Path, Path]) -> AsyncIterator[BootedLab]:
+    """Two nodes with the package installed and nothing of an earlier test."""
+    for node in nodes.booted:
+        if (await node.run(["rpm", "-q", "ipfod"])).returncode != 0:
+            await node.install_rpm(packages[0])
+        await node.systemctl("stop", "ipfod")
+        await node.systemctl("start", "ipfod-cleanup", check=True)
+        await node.run(["sh", "-c", "rm -rf /etc/ipfod/*"], check=True)
+        await node.systemctl("reset-failed")
+    yield nodes

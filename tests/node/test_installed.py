@@ -4,66 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
-from scenario import configure, each_on_one, group, listed, on_node, problems, status, until
+from scenario import configure, each_on_one, group, on_node, problems, status, until
 
 from node.booted import BootedNode
 from node.booted_lab import BootedLab
-from node.package import build
+from node.installed import VIPS, is_master, run_on_both, web
 
-VIPS = ("192.168.3.10", "192.168.3.11")
 KEEPALIVED = "ipfod-keepalived@web.service"
 # Contract: 15 ms for planned moves, 30 ms for a dead keepalived; tests allow for a busy machine.
 QUICK_MS = 300.0
 REBOOT_MS = 1000.0
-
-
-@pytest.fixture(scope="package")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The package, and one of a higher release."""
-    return build(tmp_path_factory.mktemp("one"), 1), build(tmp_path_factory.mktemp("two"), 2)
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def pair(nodes: BootedLab, packages: tuple[Path, Path]) -> AsyncIterator[BootedLab]:
-    """Two nodes with the package installed and nothing of an earlier test."""
-    for node in nodes.booted:
-        if (await node.run(["rpm", "-q", "ipfod"])).returncode != 0:
-            await node.install_rpm(packages[0])
-        await node.systemctl("stop", "ipfod")
-        await node.systemctl("start", "ipfod-cleanup", check=True)
-        await node.run(["sh", "-c", "rm -rf /etc/ipfod/*"], check=True)
-        await node.systemctl("reset-failed")
-    yield nodes
-
-
-def web(lab: BootedLab, more: str = "") -> str:
-    """Both VIPs on the first node as long as it is there."""
-    return (
-        'virtual_ips = "192.168.3.10-11"\nvip_groups = 1\nmonitor_port = 0\nkernel_modules = []\n'
-        f'preemption = "preempt"\n{listed(lab)}\n{more}'
-    )
-
-
-async def run_on_both(lab: BootedLab, more: str = "") -> tuple[BootedNode, BootedNode]:
-    """Start ipfod on both nodes; answers the one that holds the VIPs, and the other."""
-    configure(lab.booted, web(lab, more))
-    await asyncio.gather(*(node.systemctl("enable", "--now", "ipfod", check=True) for node in lab.booted))
-    await each_on_one(lab, VIPS)
-    await asyncio.sleep(1.0)  # whoever was first: the preferred node has it now
-    await each_on_one(lab, VIPS)
-    [owner] = await lab.holders(VIPS[0])
-    [other] = [node for node in lab.booted if node is not owner]
-    found = next(node for node in lab.booted if node is owner)
-    return found, other
-
-
-async def is_master(node: BootedNode) -> bool:
-    return (await group(node, "web_VIP_1"))["state"] == "master" and not await problems(node)
 
 
 async def test_restart_crash_reload_and_upgrade_lose_no_echo(
