@@ -14,13 +14,12 @@ from contextlib import asynccontextmanager
 import pytest
 import pytest_asyncio
 from bus_harness import GROUP_1, NAME, NOBODY, ROOT, World, becoming, busctl, gdbus, private_bus
-from dbus_next.constants import MessageFlag, MessageType
+from dbus_next.constants import MessageType
 from dbus_next.message import Message
 from dbus_next.signature import Variant
 
 from ipfod.bus import authorization
 from ipfod.bus.connection import Connection, bus_call, system_bus_address
-from ipfod.bus.errors import BusError
 from ipfod.bus.server import RUNNING_PER_CALLER_MAX
 from ipfod.plan.model import GroupKey
 
@@ -333,81 +332,3 @@ async def test_a_service_that_stops_takes_its_questions_back(world: World, polki
         await world.service.stop()
         await polkit.until(lambda: bool(polkit.cancelled))
     assert world.daemon.orders == []
-
-
-# ---------------------------------------------------------------- the end of a connection
-
-
-@pytest_asyncio.fixture
-async def watcher(world: World) -> AsyncIterator[Connection]:
-    made = await Connection.open(system_bus_address(), lambda message: None)
-    yield made
-    await made.aclose()
-
-
-async def test_the_end_of_a_connection_is_seen_by_all_who_wait_for_it(watcher: Connection) -> None:
-    other = await Connection.open(system_bus_address(), lambda message: None)
-    async with (
-        watcher.end_of(other.unique_name) as one,
-        watcher.end_of(other.unique_name) as two,
-        watcher.end_of(watcher.unique_name) as own,
-    ):
-        assert [each.is_set() for each in (one, two, own)] == [False] * 3
-        await other.aclose()
-        async with asyncio.timeout(PATIENCE_S):
-            await one.wait()
-            await two.wait()
-        assert not own.is_set()
-    assert watcher._awaited == {}
-
-
-async def test_a_connection_that_has_left_before_is_seen_at_once(watcher: Connection) -> None:
-    other = await Connection.open(system_bus_address(), lambda message: None)
-    await other.aclose()
-    async with watcher.end_of(other.unique_name) as left:
-        assert left.is_set()
-    assert watcher._awaited == {}
-
-
-async def test_one_who_no_longer_waits_leaves_the_others_waiting(watcher: Connection) -> None:
-    other = await Connection.open(system_bus_address(), lambda message: None)
-    async with watcher.end_of(other.unique_name) as one:
-        async with watcher.end_of(other.unique_name):
-            pass
-        await watcher.call(bus_call("GetId"), timeout_s=PATIENCE_S)  # RemoveMatch has been taken by now
-        await other.aclose()
-        async with asyncio.timeout(PATIENCE_S):
-            await one.wait()
-
-
-async def test_a_forged_end_is_none(world: World) -> None:
-    arrived = asyncio.Event()
-    watcher = await Connection.open(system_bus_address(), lambda message: arrived.set())
-    forger = await Connection.open(system_bus_address(), lambda message: None)
-    async with watcher.end_of(watcher.unique_name) as left:
-        forged = Message.new_signal(
-            "/org/freedesktop/DBus",
-            "org.freedesktop.DBus",
-            "NameOwnerChanged",
-            "sss",
-            [watcher.unique_name, watcher.unique_name, ""],
-        )
-        forged.destination = watcher.unique_name
-        forged.flags = MessageFlag.NO_REPLY_EXPECTED
-        arrived.clear()
-        forger.send(forged)
-        async with asyncio.timeout(PATIENCE_S):
-            await arrived.wait()
-        assert not left.is_set()
-    await forger.aclose()
-    await watcher.aclose()
-
-
-async def test_without_a_bus_nobody_s_end_can_be_waited_for(watcher: Connection) -> None:
-    await watcher.aclose()
-    with pytest.raises(EOFError):
-        async with watcher.end_of(":1.1"):
-            pass
-    assert watcher._awaited == {}
-    with pytest.raises((BusError, EOFError)):
-        await authorization.authorize(watcher, ":1.1", authorization.Action.RELOAD)
