@@ -43,7 +43,7 @@ async def authorize(bus: Connection, caller: str, action: Action, *, interactive
         return 0
     try:
         authorized, challenge = await _ask_while_there(bus, caller, action, interactive=interactive)
-    except (BusError, EOFError, TimeoutError) as error:
+    except (BusError, EOFError, TimeoutError, ValueError) as error:
         text = f"{action}: only root may do this while polkit does not answer"
         raise standard("AccessDenied", text) from error
     if authorized:
@@ -65,11 +65,10 @@ async def _ask_while_there(
         leaving = asyncio.create_task(left.wait(), name=f"caller of polkit {question}")
         try:
             await asyncio.wait({asking, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if asking.done():
-                return asking.result()
-            bus.send(_authority("CancelCheckAuthorization", "s", question))
-            return False, False
+            return asking.result() if asking.done() else (False, False)
         finally:
+            if not asking.done() or asking.cancelled() or isinstance(asking.exception(), TimeoutError):
+                bus.send(_authority("CancelCheckAuthorization", "s", question))  # nobody waits any more
             for task in (asking, leaving):
                 task.cancel()
             await asyncio.gather(asking, leaving, return_exceptions=True)
@@ -78,7 +77,7 @@ async def _ask_while_there(
 async def _ask_polkit(
     bus: Connection, caller: str, action: Action, question: str, *, interactive: bool
 ) -> tuple[bool, bool]:
-    """Whether it is permitted, and whether it could be with a password."""
+    """Whether it is permitted, and whether it could be with a password. Raises ValueError for no answer."""
     asked = _authority(
         "CheckAuthorization",
         "(sa{sv})sa{ss}us",
@@ -89,8 +88,10 @@ async def _ask_polkit(
         question,
     )
     timeout_s = PASSWORD_TIMEOUT_S if interactive else QUESTION_TIMEOUT_S
-    [[authorized, challenge, _details]] = await bus.call(asked, timeout_s=timeout_s)
-    return bool(authorized), bool(challenge)
+    match await bus.call(asked, timeout_s=timeout_s):
+        case [[bool(authorized), bool(challenge), dict()]]:
+            return authorized, challenge
+    raise ValueError("polkit's answer is none")
 
 
 def _authority(member: str, signature: str, *body: object) -> Message:

@@ -66,10 +66,18 @@ def _run(arguments: list[str]) -> int:
 
         return int(lab.main(arguments[1:]))
     try:
-        options = _parser().parse_args(arguments)
+        parser = _parser()
+        options = parser.parse_args(arguments)
+        _refuse_contradictions(parser, options)
     except SystemExit as ended:  # --help, --version and usage errors
         return int(ended.code or 0)
     return _command(options, open_console())
+
+
+def _refuse_contradictions(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    leaving = options.command == "maintenance" and options.switch == "off"
+    if leaving and (options.reason or options.for_s is not None):
+        parser.error("--reason and --for go with maintenance on")
 
 
 def _command(options: argparse.Namespace, console: Console) -> Exit:

@@ -6,7 +6,7 @@ import argparse
 import re
 
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"([0-9]{1,9})([smhd]?)", re.ASCII)
+_DURATION = re.compile(r"([0-9]{1,10})([smhd]?)", re.ASCII)
 DURATION_MAX_S = 2**32 - 1  # D-Bus type u
 ACCEPTED = "a number of seconds, or with a unit: 30s, 5m, 2h, 1d"
 

@@ -20,7 +20,7 @@ def on(reason: str, for_s: int | None, timeout_s: int, console: Console) -> Exit
         held = [group for group in before.groups if group.state == "master"]
         with console.waiting(f"handing over {count(len(held), 'group')} ..."):
             warnings = await connected.call("EnterMaintenance", "st", reason, until_usec, timeout_s=timeout_s)
-        moved = len(held) - len(warnings)
+        moved = max(0, len(held) - len(warnings))  # it may have become master of more meanwhile
         why = f" ({reason})" if reason else ""
         end = f" until {clock(until_usec)[:16]}" if until_usec else ""
         given = f"{count(moved, 'group')} handed over" if held else "it held nothing"

@@ -46,7 +46,7 @@ from ipfod.node.model import (
     VirtualIPStatus,
 )
 from ipfod.node.orders import Maintenance
-from ipfod.node.reasons import Rival, reason_for
+from ipfod.node.reasons import Rival, fault_that_stays, reason_for
 from ipfod.plan.model import FailoverPlan, Group, GroupKey
 
 HISTORY_LENGTH = 1000  # contract: the last 1000 transitions
@@ -281,9 +281,17 @@ class Node:
             self._intents.pop(event.group, None)
 
     def _maintenance_ordered(self, event: MaintenanceOrdered) -> Iterable[Change]:
-        if event.maintenance != self._maintenance:
-            self._maintenance = event.maintenance
-            yield NodeChanged(frozenset({"maintenance"}))
+        if event.maintenance == self._maintenance:
+            return
+        self._maintenance = event.maintenance
+        yield NodeChanged(frozenset({"maintenance"}))
+        for key, status in self._groups.items():
+            failover = self._failovers[key.failover]
+            # keepalived will not report a fault that goes on, but it has another reason now.
+            reason = fault_that_stays(failover, event.maintenance)
+            if status.state is State.FAULT and reason not in ("", status.reason):
+                self._groups[key] = replace(status, reason=reason)
+                yield Changed(key, frozenset({"reason"}))
 
     # ------------------------------------------------------------ problems
 

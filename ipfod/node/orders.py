@@ -7,6 +7,7 @@ noted with the boot that it was given in.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -16,6 +17,7 @@ from ipfod.config.model import Preemption
 from ipfod.plan.model import GroupKey
 from ipfod.plan.planning import WHOLE_FAILOVER, Overrides
 
+END_MAX_S = 2.0**53  # as far as a float counts seconds exactly
 REASON_MAX = 256  # characters of a maintenance reason: it stands in properties, problems and log lines
 
 
@@ -108,7 +110,7 @@ def from_document(document: dict[str, Any], boot: str) -> Orders:
         return Orders(maintenance=maintenance)
     return Orders(
         preemption={
-            _text(name): {int(index): Preemption.parse(policy) for index, policy in policies.items()}
+            _text(name): {_index(index): Preemption.parse(policy) for index, policy in policies.items()}
             for name, policies in document["preemption"].items()
         },
         stances=dict(_stance(*fields) for fields in document["stances"]),
@@ -119,8 +121,23 @@ def from_document(document: dict[str, Any], boot: str) -> Orders:
 def _stance(failover: Any, index: Any, kind: Any, priority: Any, until_s: Any) -> tuple[GroupKey, Stance]:
     if type(index) is not int or type(priority) is not int or not 1 <= priority <= 254:
         raise ValueError("a stance is not [failover, group, kind, priority, end]")
-    end = math.inf if until_s is None else float(until_s)
-    return GroupKey(_text(failover), index), Stance(StanceKind(kind), priority, end)
+    return GroupKey(_text(failover), index), Stance(StanceKind(kind), priority, _end(until_s))
+
+
+def _end(until_s: Any) -> float:
+    """Seconds that a timer can be set to: JSON as Python reads it has NaN and numbers of any size too."""
+    if until_s is None:
+        return math.inf
+    if type(until_s) not in (int, float) or not 0 <= until_s < END_MAX_S:
+        raise ValueError("the end of a stance is no time")
+    return float(until_s)
+
+
+def _index(text: str) -> int:
+    """Of a group, 0 for the whole failover; spelled in one way, so that none is named twice."""
+    if not re.fullmatch(r"0|[1-9][0-9]{0,2}", text, re.ASCII):
+        raise ValueError("a preemption policy is for no group")
+    return int(text)
 
 
 def _maintenance(entry: dict[str, Any]) -> Maintenance:

@@ -85,6 +85,12 @@ def _why_backup(status: GroupStatus, failover: FailoverStatus, rival: Rival | No
     return "another node advertises it"
 
 
+def fault_that_stays(failover: FailoverStatus, maintenance: Maintenance | None) -> str:
+    """Why a group remains in fault though maintenance is over, "" if it will not or has said so all along."""
+    failing = maintenance is None and failover.check_state is CheckState.FAILING
+    return _why_fault(failover) if failing else ""
+
+
 def _why_fault(failover: FailoverStatus) -> str:
     if failover.check_state is CheckState.FAILING:
         return f"check failed: {failover.check_text}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from ipfod import paths
 from ipfod.errors import Failed
@@ -21,8 +22,11 @@ SCOPE = "state"
 class Ledger:
     """The state file's contents. A file that cannot be written is a problem, never the end."""
 
-    def __init__(self, emit: Callable[[Event], None]) -> None:
+    def __init__(self, emit: Callable[[Event], None], file: Path = paths.STATE_FILE) -> None:
         self._emit = emit
+        self._file = file
+        self._damage: tuple[Problem, ...] = ()  # found when it was read: that is not mended by writing
+        self._written = True
         self.taken = statefile.Taken()
 
     @property
@@ -31,25 +35,30 @@ class Ledger:
 
     def load(self) -> None:
         """Read the file; a damaged one is set aside and reported."""
-        self.taken, damage = statefile.load(paths.STATE_FILE)
+        self.taken, damage = statefile.load(self._file)
         if damage:
             hint = "what keepalived and the kernel know was found again; VIPs of removed failovers may be left"
-            self._report(damage, hint)
+            self._damage = (self._problem(damage, hint),)
+            self._emit(ProblemsSeen(SCOPE, self._damage))
 
     def save(self, taken: statefile.Taken) -> None:
-        """Replace everything, durably, unless it is the same."""
-        if taken == self.taken:
+        """Replace everything, durably, unless the file says the same."""
+        if taken == self.taken and self._written:
             return
         self.taken = taken
         try:
-            statefile.save(paths.STATE_FILE, taken)
+            statefile.save(self._file, taken)
         except Failed as error:
-            self._report(error.text, "free some space")
+            self._written = False
+            self._emit(ProblemsSeen(SCOPE, (self._problem(error.text, "free some space"),)))
+            return
+        if not self._written:
+            self._written = True
+            self._emit(ProblemsSeen(SCOPE, self._damage))
 
     def order(self, orders: Orders) -> None:
         """Replace the orders, durably."""
         self.save(replace(self.taken, orders=orders))
 
-    def _report(self, text: str, hint: str) -> None:
-        problem = Problem(ProblemCode.STATE_DAMAGED, str(paths.STATE_FILE), text, hint)
-        self._emit(ProblemsSeen(SCOPE, (problem,)))
+    def _problem(self, text: str, hint: str) -> Problem:
+        return Problem(ProblemCode.STATE_DAMAGED, str(self._file), text, hint)

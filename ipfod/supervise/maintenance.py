@@ -58,7 +58,8 @@ class MaintenanceMode:
         async with self._turn:
             maintenance = Maintenance(reason, until_usec, _now_usec())
             kept = await self._switchover.vacate_all(in_maintenance(maintenance))
-            warnings = tuple(self._warning(key) for key in kept)
+            # A reload may have taken a group away while others were handed over.
+            warnings = tuple(self._warning(key) for key in kept if key in self._node.groups)
             self._order(maintenance)
             await self._given_up()
         for warning in warnings:

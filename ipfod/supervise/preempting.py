@@ -11,7 +11,8 @@ from ipfod.node.orders import Orders, Stance, StanceKind
 from ipfod.plan.model import FailoverPlan, GroupKey
 
 PREEMPT = Preemption(PreemptionMode.PREEMPT)
-PRIORITY_MIN = 1  # nothing is below it: RFC 9568 5.2.4
+# Nothing is below it (RFC 9568 5.2.4), and a backup does not preempt a master of its own priority (6.4.2).
+PRIORITY_MIN = 1
 
 
 def preempting(plan: FailoverPlan, eager: Container[GroupKey]) -> FailoverPlan:
@@ -48,6 +49,6 @@ def _still(status: GroupStatus, policy: Preemption, stance: Stance | None) -> St
         return stance
     if policy.mode is PreemptionMode.NOPREEMPT or status.state is not State.BACKUP:
         return None
-    if PRIORITY_MIN < status.master_priority < status.group.priority:
-        return Stance(StanceKind.WAIT, status.master_priority - 1)
+    if PRIORITY_MIN <= status.master_priority < status.group.priority:
+        return Stance(StanceKind.WAIT, max(PRIORITY_MIN, status.master_priority - 1))
     return stance

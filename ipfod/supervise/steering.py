@@ -34,7 +34,8 @@ def outlives(stance: Stance, change: Transition) -> bool:
     """Whether a stance still holds after its group has changed its state."""
     match stance.kind:
         case StanceKind.CLAIM:  # it is for holding on to a group, not for coming back to it
-            return change.old is not State.MASTER
+            # Unknown: another node took the group while no ipfod looked.
+            return change.new is State.MASTER or change.old not in (State.MASTER, State.UNKNOWN)
         case StanceKind.WAIT:  # whatever happens now is no consequence of the new policy alone
             return change.new not in (State.MASTER, State.FAULT, State.STOPPED)
         case StanceKind.YIELD:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import socket
 import subprocess
 import sys
@@ -61,6 +62,21 @@ def good_file(tmp_path: Path) -> Path:
         ["history", "--limit", "4294967296"],
         ["events", "web"],
         ["plan", "a.toml", "b.toml"],
+        ["step-down"],
+        ["step-down", "web", "db"],
+        ["step-down", "web", "--hold", "soon"],
+        ["step-down", "web", "--hold"],
+        ["step-down", "web", "--json"],
+        ["take-over"],
+        ["take-over", "web", "--hold", "5m"],
+        ["take-over", "web", "--timeout", "-1"],
+        ["maintenance"],
+        ["maintenance", "maybe"],
+        ["maintenance", "on", "--for", "4294967296"],
+        ["maintenance", "off", "--for", "2h"],
+        ["maintenance", "off", "--for", "0"],
+        ["maintenance", "off", "--reason", "done"],
+        ["preemption", "web", "preempt", "--timeout", "5"],
     ],
 )
 def test_a_command_line_that_makes_no_sense_exits_2(
@@ -83,8 +99,10 @@ def test_the_version_is_that_of_the_package() -> None:
 def test_help_names_every_command_and_exit_code() -> None:
     shown = ipfoctl("--help")
     assert shown.returncode == 0
-    for command in ("status", "check", "plan", "history", "events", "reload", "lab"):
-        assert f"\n    {command} " in shown.stdout
+    reading = ("status", "check", "plan", "history", "events")
+    steering = ("reload", "preemption", "step-down", "take-over", "maintenance", "lab")
+    for command in (*reading, *steering):
+        assert re.search(rf"\n    {command}\s", shown.stdout)
     assert "3  ipfod is not running" in shown.stdout
 
 
@@ -96,9 +114,16 @@ def test_the_lab_reads_its_own_options() -> None:
 # ---------------------------------------------------------------- no bus
 
 
-@pytest.mark.parametrize("command", ["status", "history", "events", "reload"])
-def test_without_a_bus_every_command_exits_3(command: str) -> None:
-    done = ipfoctl(command, **NOWHERE)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(["status"], ["history"], ["events"], ["reload"], ["preemption"], ["preemption", "web", "reset"]),
+        *(["step-down", "web"], ["take-over", "web"], ["maintenance", "on"], ["maintenance", "off"]),
+    ],
+    ids=" ".join,
+)
+def test_without_a_bus_every_command_exits_3(arguments: list[str]) -> None:
+    done = ipfoctl(*arguments, **NOWHERE)
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.startswith(
         "ipfoctl: ipfod is not running: no system bus at DBUS_SYSTEM_BUS_ADDRESS=unix:"

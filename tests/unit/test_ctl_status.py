@@ -10,7 +10,7 @@ import pytest
 from ipfod.ctl.description import narrow, parse, read
 from ipfod.ctl.failures import CommandFailed, Exit
 from ipfod.ctl.status import rendered
-from ipfod.ctl.text import render
+from ipfod.ctl.text import clock, render
 from ipfod.ctl.transitions import event_of, group_name, ordered, rendered_event, rendered_history
 
 NOW = 1_700_000_000_000_000
@@ -108,6 +108,43 @@ def test_problems_come_before_failovers_with_sentence_and_hint() -> None:
     assert lines.index("1 problem:") < lines.index(
         "web on eth0, keepalived running (pid 4711), check passing (port 80 answers)"
     )
+
+
+@pytest.mark.parametrize(
+    ("reason", "until", "said"),
+    [
+        ("", 0, "in maintenance until it is left (ipfoctl maintenance off)"),
+        ("new disk", 0, "in maintenance until it is left (ipfoctl maintenance off): new disk"),
+        ("new disk", NOW, f"in maintenance until {clock(NOW)[:16]}: new disk"),
+        ("a\nb\x1b[31m", 0, "in maintenance until it is left (ipfoctl maintenance off): a b [31m"),
+    ],
+)
+def test_maintenance_stands_below_the_first_line(reason: str, until: int, said: str) -> None:
+    more = {"maintenance": True, "maintenance_reason": reason, "maintenance_until": until}
+    lines = text_of({**TWO_GROUPS, **more}).splitlines()
+    assert lines[0].startswith("node-a: ")
+    assert lines[1] == said
+    assert lines[2] == ""
+    assert f"\x1b[33m{said}\x1b[0m" in text_of({**TWO_GROUPS, **more}, colour=True)
+
+
+def test_without_maintenance_nothing_is_said_of_it() -> None:
+    kept = {"maintenance_reason": "over", "maintenance_until": NOW}
+    assert "maintenance" not in text_of({**TWO_GROUPS, **kept})
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"maintenance": "yes"},
+        {"maintenance": None},
+        {"maintenance_reason": 7},
+        {"maintenance_until": "soon"},
+    ],
+)
+def test_maintenance_of_another_shape_is_not_understood(more: dict[str, Any]) -> None:
+    with pytest.raises(CommandFailed, match="does not understand: maintenance"):
+        text_of({**TWO_GROUPS, **more})
 
 
 def test_a_node_without_failovers_says_how_to_get_one() -> None:

@@ -16,8 +16,11 @@ from ipfod.node.events import (
     Event,
     FailoverRef,
     InstanceReported,
+    Intended,
     KeepalivedChanged,
+    MaintenanceOrdered,
     MasterHeard,
+    NodeChanged,
     PlanApplied,
     ProblemCleared,
     ProblemRaised,
@@ -27,6 +30,7 @@ from ipfod.node.events import (
 )
 from ipfod.node.model import CheckState, KeepalivedState, Problem, ProblemCode, State, Transition
 from ipfod.node.node import Node
+from ipfod.node.orders import Maintenance
 from ipfod.plan.model import GroupKey, Plan
 
 WEB = 'name = "web"\nvirtual_ips = "10.1.0.1-2"'
@@ -193,6 +197,12 @@ CHECK_FAILS = CheckReported("web", CheckState.FAILING, "port 80 refused")
 CHECK_PASSES = CheckReported("web", CheckState.PASSING, "port 80 answers")
 
 
+STEP_DOWN = Intended(FIRST, "step-down by uid 0")
+DISK = MaintenanceOrdered(Maintenance("disk", 0, 1))
+NO_REASON = MaintenanceOrdered(Maintenance("", 0, 1))
+LEFT = MaintenanceOrdered(None)
+
+
 @pytest.mark.parametrize(
     ("events", "reason"),
     [
@@ -238,6 +248,41 @@ CHECK_PASSES = CheckReported("web", CheckState.PASSING, "port 80 answers")
             [InstanceReported("web", "web_VIP_1", State.MASTER, 254, 7, resync=True)],
             "found so when ipfod started",
         ),
+        (
+            [STEP_DOWN, InstanceReported("web", "web_VIP_1", State.MASTER, 254, 7, resync=True)],
+            "found so when ipfod started",
+        ),
+        (
+            [report(State.MASTER), STEP_DOWN, heard(OTHER, 100), report(State.BACKUP)],
+            f"step-down by uid 0: advert from {OTHER} with priority 100",
+        ),
+        (
+            [report(State.MASTER), STEP_DOWN, Intended(FIRST, ""), heard(OTHER, 100), report(State.BACKUP)],
+            f"advert from {OTHER} with priority 100",
+        ),
+        (
+            [
+                report(State.BACKUP),
+                heard(OTHER, 100),
+                Intended(FIRST, "take-over by uid 0"),
+                report(State.MASTER),
+            ],
+            f"take-over by uid 0: priority 254 is above 100 of {OTHER}",
+        ),
+        ([report(State.MASTER), DISK, report(State.FAULT)], "maintenance: disk"),
+        ([report(State.MASTER), NO_REASON, report(State.FAULT)], "maintenance"),
+        ([report(State.MASTER), CHECK_FAILS, DISK, report(State.FAULT)], "maintenance: disk"),
+        ([DISK, report(State.FAULT), LEFT], "maintenance: disk"),  # until keepalived has followed
+        ([DISK, report(State.FAULT), LEFT, report(State.BACKUP)], "maintenance is over"),
+        ([NO_REASON, report(State.FAULT), LEFT, report(State.BACKUP)], "maintenance is over"),
+        (
+            [report(State.MASTER), DISK, report(State.FAULT), CHECK_FAILS, LEFT],
+            "check failed: port 80 refused",
+        ),
+        (
+            [DISK, report(State.FAULT), CHECK_FAILS, LEFT, CHECK_PASSES, report(State.BACKUP)],
+            "check passes again: port 80 answers",
+        ),
     ],
 )
 def test_reasons_say_what_was_seen(events: list[Event], reason: str) -> None:
@@ -254,4 +299,54 @@ def test_a_master_forgets_the_node_that_had_left() -> None:
     assert node.groups[FIRST].reason == f"{OTHER} no longer advertises it"
     for event in (report(State.BACKUP), report(State.MASTER)):
         node.apply(event, 4)
+    assert node.groups[FIRST].reason == "no other node advertises it"
+
+
+# ---------------------------------------------------------------- orders
+
+
+def test_maintenance_is_told_once_and_again_when_it_is_another() -> None:
+    node = web_node()
+    changed = (NodeChanged(frozenset({"maintenance"})),)
+    assert node.maintenance is None
+    assert node.apply(LEFT, 2) == ()
+    assert node.apply(DISK, 3) == changed
+    assert node.maintenance == DISK.maintenance
+    assert node.apply(DISK, 4) == ()
+    assert node.apply(NO_REASON, 5) == changed
+    assert node.apply(LEFT, 6) == changed
+    assert node.maintenance is None
+
+
+def test_a_fault_that_outlasts_maintenance_says_why_and_keeps_its_time() -> None:
+    node = web_node()
+    for event in (DISK, report(State.FAULT), CHECK_FAILS):
+        node.apply(event, 2)
+    assert node.apply(LEFT, 9) == (
+        NodeChanged(frozenset({"maintenance"})),
+        Changed(FIRST, frozenset({"reason"})),
+    )
+    assert node.groups[FIRST].since_usec == 2
+    assert len(node.history(9)) == 1
+
+
+def test_the_priority_of_the_master_is_known_as_its_adverts_say_it() -> None:
+    node = web_node()
+    (change,) = node.apply(heard(OTHER, 100), 2)
+    assert change == Changed(FIRST, frozenset({"master", "master_priority"}))
+    (change,) = node.apply(heard(OTHER, 1), 3)
+    assert change == Changed(FIRST, frozenset({"master_priority"}))
+    assert node.groups[FIRST].master_priority == 1
+    assert node.apply(heard(OTHER, 1), 4) == ()
+    node.apply(heard("", 0), 5)
+    assert (node.groups[FIRST].master, node.groups[FIRST].master_priority) == ("", 0)
+
+
+def test_an_intent_goes_with_its_group() -> None:
+    node = web_node()
+    assert node.apply(STEP_DOWN, 2) == ()
+    node.apply(PlanApplied(Plan({})), 3)
+    assert node.apply(STEP_DOWN, 4) == ()  # nothing to remember it for
+    node.apply(PlanApplied(planned(WEB)), 5)
+    node.apply(report(State.MASTER), 6)
     assert node.groups[FIRST].reason == "no other node advertises it"

@@ -19,8 +19,11 @@ from ipfod.node.events import (
     Event,
     FailoverRef,
     InstanceReported,
+    Intended,
     KeepalivedChanged,
+    MaintenanceOrdered,
     MasterHeard,
+    NodeChanged,
     PlanApplied,
     PriorityReported,
     ProblemCleared,
@@ -42,6 +45,8 @@ from ipfod.node.model import (
     VirtualIPStatus,
 )
 from ipfod.node.node import HISTORY_LENGTH, Node
+from ipfod.node.orders import Maintenance
+from ipfod.node.reasons import in_maintenance
 from ipfod.plan.model import GroupKey, Plan
 
 Status = FailoverStatus | GroupStatus | VirtualIPStatus
@@ -111,13 +116,18 @@ class NodeMachine(RuleBasedStateMachine):
         self.plan = Plan({})
         self.addresses: Mapping[str, frozenset[Address]] = {}
         self.silenced: set[str] = set()  # failovers whose keepalived has ended and that said nothing since
+        self.intents: dict[GroupKey, str] = {}
+        self.maintenance: Maintenance | None = None
         self.problems: dict[tuple[ProblemCode, str], Problem] = {}
         self.history: list[Transition] = []
 
     def apply(self, event: Event) -> tuple[Change, ...]:
         self.now += 10
-        before = snapshot(self.node)
+        before, maintenance = snapshot(self.node), self.node.maintenance
         changes = self.node.apply(event, self.now)
+        of_the_node = [change for change in changes if isinstance(change, NodeChanged)]
+        different = self.node.maintenance != maintenance
+        assert of_the_node == ([NodeChanged(frozenset({"maintenance"}))] if different else [])
         after = snapshot(self.node)
         self.check_objects(before, changes, after)
         self.check_fields(before, changes, after)
@@ -199,6 +209,7 @@ class NodeMachine(RuleBasedStateMachine):
         self.plan = candidate
         self.apply(PlanApplied(candidate))
         self.silenced &= candidate.failovers.keys()
+        self.intents = {key: text for key, text in self.intents.items() if key in self.node.groups}
 
     @rule()
     def same_plan_applied_again(self) -> None:
@@ -223,6 +234,21 @@ class NodeMachine(RuleBasedStateMachine):
         self.silenced.discard(failover)
         status = self.node.groups[known[0].key]
         assert (status.state, status.priority) == (state, priority)
+        for change in changes:
+            if isinstance(change, Transition):
+                self.check_reason(change, resync)
+
+    def check_reason(self, change: Transition, resync: bool) -> None:
+        """What was ordered comes first, then what was seen; a state found after a restart has no reason."""
+        if resync and change.old is State.UNKNOWN:
+            assert change.reason == "found so when ipfod started"
+            return
+        intent = self.intents.get(change.group)
+        assert change.reason.startswith("by order of ") is (intent is not None)
+        seen = change.reason.removeprefix(f"{intent}: ")
+        assert (seen != change.reason) is (intent is not None)
+        if change.new is State.FAULT and self.maintenance is not None:
+            assert seen == in_maintenance(self.maintenance)
 
     @rule(failover=failover_names, instance=instance_names, priority=st.integers(0, 255))
     def priority_reported(self, failover: str, instance: str, priority: int) -> None:
@@ -253,6 +279,31 @@ class NodeMachine(RuleBasedStateMachine):
         self.apply(MasterHeard(group, address, priority))
         if group in self.node.groups:
             assert self.node.groups[group].master == address
+            assert self.node.groups[group].master_priority == priority
+
+    @rule(group=st.sampled_from(GROUPS), text=st.sampled_from(["", "by order of uid 0", "by order of uid 7"]))
+    def intended(self, group: GroupKey, text: str) -> None:
+        assert self.apply(Intended(group, text)) == ()
+        self.intents.pop(group, None)
+        if text and group in self.node.groups:
+            self.intents[group] = text
+
+    @rule(
+        maintenance=st.none()
+        | st.builds(Maintenance, st.sampled_from(["", "disk", "by night"]), st.integers(0, 1), st.just(7))
+    )
+    def maintenance_ordered(self, maintenance: Maintenance | None) -> None:
+        self.maintenance = maintenance
+        for change in self.apply(MaintenanceOrdered(maintenance)):
+            if isinstance(change, Changed):
+                assert change.fields == {"reason"}
+                assert isinstance(change.ref, GroupKey)
+                status = self.node.groups[change.ref]
+                failover = self.node.failovers[change.ref.failover]
+                assert status.state is State.FAULT
+                assert maintenance is None
+                assert failover.check_state is CheckState.FAILING
+                assert status.reason == f"check failed: {failover.check_text}"
 
     @rule(
         failover=failover_names,
@@ -299,6 +350,10 @@ class NodeMachine(RuleBasedStateMachine):
     def nothing_is_master_whose_keepalived_has_ended(self) -> None:
         for key, status in self.node.groups.items():
             assert key.failover not in self.silenced or status.state is not State.MASTER
+
+    @invariant()
+    def the_node_is_in_the_maintenance_that_was_ordered_last(self) -> None:
+        assert self.node.maintenance == self.maintenance
 
     @invariant()
     def the_history_is_what_was_told_newest_first(self) -> None:
