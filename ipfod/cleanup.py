@@ -17,6 +17,7 @@ from ipfod.bus.remote import Remote
 from ipfod.config.load import load_directory
 from ipfod.config.model import Failover
 from ipfod.errors import Failed, IpfodError
+from ipfod.firewall.firewalld import Firewalld, ZoneRule
 from ipfod.firewall.keeper import FirewallKeeper
 from ipfod.host.modules import remove
 from ipfod.host.netlink import Host, Netlink
@@ -54,6 +55,7 @@ async def cleanup() -> int:
         print("  - Cleaning up ...")
         await _step(failures, _stop_keepalived())
         await _step(failures, _remove_rules())
+        await _step(failures, _remove_zone_rules())
         await _step(failures, _release(netlink, held, known, failovers))
     finally:
         await netlink.close()
@@ -154,6 +156,23 @@ async def _remove_rules() -> None:
             print(f"  - Removing firewall rule ... {sentence}")
     finally:
         keeper.close()
+
+
+async def _remove_zone_rules() -> None:
+    """What ipfod added to firewalld's zones and did not take back itself."""
+    rules = [ZoneRule(*each) for each in statefile.load(paths.STATE_FILE)[0].zone_rules]
+    if not rules:
+        return
+    remote = Remote()
+    await remote.open()
+    try:
+        firewalld = Firewalld(remote)
+        firewalld.remember(rules, lambda _: None)
+        await firewalld.open(lambda: None)
+        for sentence in await firewalld.remove_all():
+            print(f"  - Removing firewall rule ... {sentence}")
+    finally:
+        await remote.aclose()
 
 
 async def _release(

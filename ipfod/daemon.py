@@ -16,12 +16,14 @@ from ipfod.errors import Failed, IpfodError
 from ipfod.host.listeners import ListenerEvents
 from ipfod.host.netlink import Netlink
 from ipfod.host.notify import Notifier, watchdog_interval_s
+from ipfod.keepalived.dump import InstanceDump
 from ipfod.keepalived.launcher import dump_signal
 from ipfod.lock import DaemonLock
 from ipfod.node.events import Change, Event, ProblemCleared, ProblemRaised
 from ipfod.node.model import State, Transition
 from ipfod.node.node import Node
 from ipfod.plan.model import Group
+from ipfod.supervise.blocking import BlockingWatch
 from ipfod.supervise.fleet import Fleet
 from ipfod.supervise.guard import FirewallGuard
 from ipfod.supervise.management import Alone, Management, UnderSystemd, is_unit
@@ -44,7 +46,8 @@ class Daemon:
         self._netlink = Netlink()
         self._service = Service(self._node, self)
         self._guard = FirewallGuard(self._emit)
-        self._wire = Wire(self._emit)
+        self._blocking = BlockingWatch(self._dump, self._catch_up, self._guard.blocked)
+        self._wire = Wire(self._emit, self._blocking.heard)
         self._addresses_changed = asyncio.Event()
         self._ending = asyncio.Event()
         self._fleet: Fleet
@@ -61,7 +64,10 @@ class Daemon:
             number = await dump_signal()
             await self._netlink.open(self._addresses_changed.set)
             stack.push_async_callback(self._netlink.close)
-            self._management = await self._manage(stack)
+            remote = Remote()
+            await remote.open()
+            stack.push_async_callback(remote.aclose)
+            self._management = UnderSystemd(remote) if is_unit() else Alone()
             around = Surroundings(
                 netlink=self._netlink,
                 emit=self._emit,
@@ -75,7 +81,7 @@ class Daemon:
             self._fleet = Fleet(around, self._wire, self._guard)
             await self._service.start()  # who calls finds a fleet
             stack.push_async_callback(self._service.stop)
-            self._guard.open()
+            await self._guard.open(remote)
             stack.callback(self._guard.close)
             stack.callback(self._wire.close)
             self._watch_listeners(stack)
@@ -88,14 +94,6 @@ class Daemon:
             self._notifier.stopping()
             await self._end()
             self._notifier.status("stopped")
-
-    async def _manage(self, stack: AsyncExitStack) -> Management:
-        if not is_unit():
-            return Alone()
-        remote = Remote()
-        await remote.open()
-        stack.push_async_callback(remote.aclose)
-        return UnderSystemd(remote)
 
     async def _end(self) -> None:
         """Give everything back, unless ipfod is only being restarted."""
@@ -119,6 +117,9 @@ class Daemon:
         loops = {
             asyncio.create_task(self._watch_addresses(), name="addresses"),
             asyncio.create_task(self._guard.watch(), name="firewall guard"),
+            asyncio.create_task(self._guard.watch_zones(), name="firewalld guard"),
+            asyncio.create_task(self._guard.watch_legacy(), name="legacy iptables"),
+            asyncio.create_task(self._blocking.watch(), name="proof that adverts get through"),
             asyncio.create_task(self._watch_bus(), name="bus"),
             asyncio.create_task(self._answer_watchdog(), name="watchdog"),
         }
@@ -195,11 +196,18 @@ class Daemon:
 
     def _emit(self, event: Event) -> None:
         changes = self._node.apply(event, time.time_ns() // 1000)
+        self._blocking.take(event, changes)
         if changes:
             self._service.publish(changes)
             told = [change for change in changes if _log(change)]
             if told:
                 self._notifier.status(self._summary())
+
+    async def _dump(self, failover: str) -> tuple[InstanceDump, ...]:
+        return await self._fleet.dump(failover)
+
+    def _catch_up(self) -> None:
+        self._wire.catch_up()
 
     def _masters(self, failover: str) -> tuple[Group, ...]:
         groups = self._node.groups.values()

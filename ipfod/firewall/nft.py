@@ -69,6 +69,10 @@ class Nft:
         """
         return await self._call(lambda: tuple(_list_rules(chain, prefix, protocol)))
 
+    async def statements(self, chain: Chain) -> tuple[tuple[Expression, ...], ...]:
+        """What each rule of a chain says, in order, whoever wrote it."""
+        return await self._call(lambda: tuple(_list_statements(chain)))
+
     async def transact(self, commands: Sequence[Command]) -> None:
         """Run commands so that all of them take effect at once, or none."""
         await self._call(lambda: _run(commands))
@@ -101,9 +105,20 @@ def _at(chain: Chain) -> dict[str, str]:
 
 def _list_chains() -> tuple[Chain, ...]:
     found = (item["chain"] for item in _items(_run([{"list": {"chains": None}}])) if "chain" in item)
-    return tuple(
-        Chain(each["family"], each["table"], each["name"], hook=each.get("hook", ""), kind=each.get("type", ""))
-        for each in found
+    return tuple(_chain(each) for each in found)
+
+
+def _chain(listed: Mapping[str, Any]) -> Chain:
+    device = listed.get("dev", "")
+    return Chain(
+        listed["family"],
+        listed["table"],
+        listed["name"],
+        hook=listed.get("hook", ""),
+        kind=listed.get("type", ""),
+        priority=listed.get("prio", 0),
+        policy=listed.get("policy", ""),
+        device=device if isinstance(device, str) else "",
     )
 
 
@@ -112,11 +127,17 @@ def _find_chains(text: str) -> tuple[Chain, ...]:
         return tuple(sorted(Chain(*names) for names in netlink.chains_holding(text)))
 
 
+def _list_statements(chain: Chain) -> Iterator[tuple[Expression, ...]]:
+    return (tuple(rule["expr"]) for rule in _rules_in(chain))
+
+
+def _rules_in(chain: Chain) -> Iterator[dict[str, Any]]:
+    listed = _run([{"list": {"chain": {**_at(chain), "name": chain.name}}}])
+    return (item["rule"] for item in _items(listed) if "rule" in item)
+
+
 def _list_rules(chain: Chain, prefix: str, protocol: int) -> Iterator[Rule]:
-    for item in _items(_run([{"list": {"chain": {**_at(chain), "name": chain.name}}}])):
-        if "rule" not in item:
-            continue
-        rule = item["rule"]
+    for rule in _rules_in(chain):
         comment = rule.get("comment", "")
         if not comment and _has_iptables_comment(rule["expr"], protocol):
             with contextlib.suppress(OSError):  # gone since it was listed

@@ -35,6 +35,7 @@ class Taken:
     # By virtual router ID: the VIP that the group's adverts carry, which must not change while it exists.
     anchors: Mapping[str, Mapping[int, Address]] = field(default_factory=dict)
     modules: tuple[str, ...] = ()  # kernel modules that ipfod loaded
+    zone_rules: tuple[tuple[str, str], ...] = ()  # zone of firewalld, and the rich rule that ipfod added to it
 
 
 def damaged(path: Path) -> Path:
@@ -82,6 +83,7 @@ def save(path: Path, taken: Taken) -> None:
             for name, anchors in taken.anchors.items()
         },
         "modules": list(taken.modules),
+        "zone_rules": [list(each) for each in taken.zone_rules],
     }
     temporary = path.with_name(path.name + ".new")
     try:
@@ -123,7 +125,14 @@ def _parse(text: bytes) -> Taken:
             for name, anchors in document["anchors"].items()
         },
         modules=tuple(_name(module) for module in document["modules"]),
+        zone_rules=tuple(_zone_rule(*fields) for fields in document.get("zone_rules", ())),
     )
+
+
+def _zone_rule(zone: Any, rule: Any) -> tuple[str, str]:
+    if not (isinstance(zone, str) and isinstance(rule, str)):
+        raise ValueError("a rule of firewalld is not [zone, rule]")
+    return zone, rule
 
 
 def _name(name: Any) -> str:

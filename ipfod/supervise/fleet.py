@@ -13,6 +13,7 @@ from ipfod.addresses import InterfaceAddress, in_order
 from ipfod.config.model import Complaint, Failover
 from ipfod.errors import Failed, InvalidConfiguration
 from ipfod.host.netlink import Host
+from ipfod.keepalived.dump import InstanceDump
 from ipfod.keepalived.files import KeepalivedFiles
 from ipfod.node import statefile
 from ipfod.node.events import AddressesSeen, KeepalivedChanged, PlanApplied, ProblemsSeen
@@ -59,6 +60,7 @@ class Fleet:
             hint = "what keepalived and the kernel know was found again; VIPs of removed failovers may be left"
             problem = Problem(ProblemCode.STATE_DAMAGED, str(paths.STATE_FILE), damage, hint)
             self._around.emit(ProblemsSeen("state", (problem,)))
+        self._guard.remember(self._taken.zone_rules, self._note_zone_rules)
         async with self._turn:
             self._load()
             await self._put_in_force(await self._around.netlink.host(), first=True)
@@ -102,6 +104,12 @@ class Fleet:
             self._over = True
             await asyncio.gather(*(supervisor.close() for supervisor in self._supervisors.values()))
             self._supervisors.clear()
+
+    async def dump(self, failover: str) -> tuple[InstanceDump, ...]:
+        """What a failover's keepalived says of its instances now. Raises Failed."""
+        if (supervisor := self._supervisors.get(failover)) is None:
+            raise Failed(f"{failover} does not run")
+        return await supervisor.dump()
 
     def trigger_checks(self, port: int) -> None:
         """A listener on `port` was closed; 0: any may have been."""
@@ -295,6 +303,9 @@ class Fleet:
             anchors=anchors,
         )
         self._save(taken)
+
+    def _note_zone_rules(self, rules: tuple[tuple[str, str], ...]) -> None:
+        self._save(replace(self._taken, zone_rules=rules))
 
     def _save(self, taken: statefile.Taken) -> None:
         if taken == self._taken:
