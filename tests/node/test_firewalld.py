@@ -23,10 +23,8 @@ RULES = (
 )
 PROTOCOL = 'protocol value="112" accept'
 # So many that firewalld drops everything for longer than a backup waits while it reloads.
-PORTS = "".join(f'<port port="{port}" protocol="tcp"/>' for port in range(2000, 5000))
-MANY_RULES = (
-    f'<?xml version="1.0" encoding="utf-8"?><zone><short>Public</short><service name="ssh"/>{PORTS}</zone>\n'
-)
+PORTS = "".join(f'<port port="{port}" protocol="tcp"/>' for port in range(2000, 2500))
+MANY_RULES = f"<zone><short>Public</short>{PORTS}</zone>\n"
 PERMITTED = 'rule family="ipv4" destination address="224.0.0.18" protocol value="vrrp" accept'
 
 
