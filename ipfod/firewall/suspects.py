@@ -18,6 +18,7 @@ from ipfod.firewall.rule import VRRP_PROTOCOL
 HOOKS = {Direction.INPUT: ("ingress", "prerouting", "input"), Direction.OUTPUT: ("output", "postrouting")}
 _TTL = 255  # RFC 5798, 5.1.1.3
 _DEPTH_MAX = 16  # NFT_JUMP_STACK_SIZE, include/net/netfilter/nf_tables.h
+_STEPS_MAX = 20000  # rules that match: chains that jump to each other twice are run 2^16 times
 _OTHER_PROTOCOLS = frozenset({"tcp", "udp", "udplite", "sctp", "dccp", "icmp", "icmpv6", "igmp", "esp", "ah"})
 _INTERFACES = {"iifname": Direction.INPUT, "iif": Direction.INPUT}
 _INTERFACES |= {"oifname": Direction.OUTPUT, "oif": Direction.OUTPUT}
@@ -59,17 +60,21 @@ class _Walk:
     ruleset: Ruleset
     by_name: Mapping[tuple[str, str, str], Chain]
     unsure: bool = False
+    steps: int = 0
     found: list[Suspect] = field(default_factory=list)
 
     def run(self, chain: Chain, depth: int, doubt: bool) -> bool:
         """Whether the packet's way surely ends in this chain or those it jumps to."""
-        if depth > _DEPTH_MAX:
+        if depth > _DEPTH_MAX or self.steps > _STEPS_MAX:
             return False
         for expressions in self.ruleset.get(chain, ()):
             truth = _all(_matches(each, self.packet) for each in expressions)
             if truth is False:
                 continue
+            self.steps += 1
             for verdict, more in _verdicts(expressions, self.packet):
+                if more is False:
+                    continue
                 sure = truth is True and more is True
                 if self._do(verdict, chain, depth, doubt or not sure):
                     return True

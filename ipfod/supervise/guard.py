@@ -25,7 +25,10 @@ log = logging.getLogger(__name__)
 SCOPE = "firewall"
 # firewalld answers within milliseconds, but not while it reloads. The failovers do not wait longer for it.
 FIREWALLD_S = 3.0
+# What refused may be gone without a word: the kernel tells nobody of a table that goes with its owner.
+RETRY_S = 2.0
 LEGACY_S = 5.0  # nobody tells of changes in tables of the old iptables
+QUIET_S = 0.01
 
 ZoneRules = tuple[tuple[str, str], ...]
 
@@ -104,7 +107,10 @@ class FirewallGuard:
         """How long nothing need be looked at unless something changes; None: for ever."""
         now = asyncio.get_running_loop().time()
         at = self._contest.next_s(now)
-        return None if at is None else max(at - now, 0.01)
+        waits = [] if at is None else [max(at - now, QUIET_S)]
+        if self._report.errors or self._zone_report.errors:
+            waits.append(RETRY_S)
+        return min(waits, default=None)
 
     async def _apply(self) -> None:
         running = self._firewalld is not None and self._firewalld.running

@@ -31,6 +31,7 @@ TAKEN = Taken(
     },
     anchors={"web": {11: ip_address("10.1.0.1"), 12: ip_address("fd00::1:1")}, "db": {}},
     modules=("ip_vs",),
+    zone_rules=(("public", 'rule priority="-112" family="ipv4" protocol value="112" accept'),),
 )
 
 names = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
@@ -43,6 +44,7 @@ takens = st.builds(
     virtual_ips=st.dictionaries(names, st.lists(entries, max_size=5).map(tuple), max_size=4),
     anchors=st.dictionaries(names, anchors, max_size=4),
     modules=st.lists(names, max_size=3).map(tuple),
+    zone_rules=st.lists(st.tuples(st.text(max_size=9), st.text(max_size=9)), max_size=3).map(tuple),
 )
 
 
