@@ -100,6 +100,13 @@ def test_a_missing_file_is_an_empty_one_and_no_damage(path: Path) -> None:
     assert load(path) == (Taken(), "")
 
 
+def test_a_file_of_an_ipfod_that_knew_no_firewalld_is_no_damage(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document()))
+    taken, damage = load(path)
+    assert (taken.modules, taken.zone_rules, damage) == (("ip_vs",), (), "")
+
+
 def test_the_file_and_its_directory_are_for_root_only(path: Path) -> None:
     before = os.umask(0)
     try:
