@@ -12,6 +12,9 @@ from ipfod.firewall.suspects import Packet, Suspect
 from ipfod.node.model import Problem, ProblemCode
 
 OTHERS_HINT = "nft list ruleset shows who else manages this chain"
+# Never done by ipfod itself: a chain may be missing on one node only, and a node that speaks unicast beside
+# another that speaks multicast makes two masters (measured, keepalived 2.2.7).
+PEERED_HINT = "set firewall_chain to the chain that filters what comes in, or use_unicast = true on every node"
 ZONES_HINT = "firewall-cmd --list-all-zones shows what it lets in, journalctl -u firewalld what it complains of"
 CHAIN_HINT = 'set firewall_chain to the chain that filters what comes in, or to "" to leave the firewall alone'
 
@@ -31,7 +34,7 @@ class Findings:
 
     `legacy`: tables of the old iptables that may drop adverts. `fought`: chains, and rules of zones, that
     somebody keeps clearing; `other`: who changed the ruleset last. `opened`: failovers that do not leave the
-    firewall alone.
+    firewall alone; `peered`: multicast ones whose peers are known all the same.
     """
 
     chains: FirewallReport
@@ -41,6 +44,7 @@ class Findings:
     other: str
     obstacles: tuple[Obstacle, ...]
     opened: frozenset[str]
+    peered: frozenset[str] = frozenset()
 
 
 def problems(findings: Findings) -> tuple[Problem, ...]:
@@ -118,7 +122,8 @@ def _missing(findings: Findings) -> Iterable[_Said]:
     code = ProblemCode.FIREWALL_CHAIN_MISSING
     for failover, chains in findings.chains.missing.items() if findings.chains.filters else ():
         names = ", ".join(f'"{chain}"' for chain in chains)
-        yield code, failover, f"there is no chain {names}; whatever filters here may drop VRRP", CHAIN_HINT
+        hint = PEERED_HINT if failover in findings.peered else CHAIN_HINT
+        yield code, failover, f"there is no chain {names}; whatever filters here may drop VRRP", hint
     for table in findings.legacy:
         program, _, name = table.partition(" ")
         text = f"table {name} of {program}-legacy drops VRRP, and ipfod does not write there"

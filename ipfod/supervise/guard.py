@@ -47,6 +47,7 @@ class FirewallGuard:
         self._stood: set[PlacedRule | ZoneRule] = set()  # what was in its place already under these wishes
         self._report = FirewallReport()
         self._zone_report = ZoneReport()
+        self._peered: frozenset[str] = frozenset()
         self._legacy: tuple[str, ...] = ()
         self._obstacles: tuple[Obstacle, ...] = ()
 
@@ -72,6 +73,11 @@ class FirewallGuard:
         if wishes != self._wishes:
             self._stood.clear()
         self._wishes = wishes
+        self._peered = frozenset(
+            name
+            for name, planned in plan.failovers.items()
+            if planned.failover.unicast_peers and not planned.unicast
+        )
         await self._apply()
         try:
             async with asyncio.timeout(FIREWALLD_S):
@@ -166,6 +172,7 @@ class FirewallGuard:
             fought=self._contest.fought(asyncio.get_running_loop().time()),
             other=self._keeper.other,
             obstacles=self._obstacles,
+            peered=self._peered,
             opened=frozenset(wish.failover for wish in self._wishes if wish.chains),
         )
         self._emit(ProblemsSeen(SCOPE, problems(findings)))

@@ -83,3 +83,6 @@ def test_a_missing_chain_is_none_where_nothing_filters() -> None:
     [problem] = problems(findings(chains=FirewallReport(missing=missing, filters=True)))
     assert problem.code == ProblemCode.FIREWALL_CHAIN_MISSING
     assert 'there is no chain "INPUT"' in problem.text
+    assert "use_unicast" not in problem.hint
+    peered = findings(chains=FirewallReport(missing=missing, filters=True), peered=frozenset({"web"}))
+    assert "use_unicast = true on every node" in problems(peered)[0].hint
