@@ -17,6 +17,7 @@ from ipfod.bus.remote import Remote
 from ipfod.config.load import load_directory
 from ipfod.config.model import Failover
 from ipfod.errors import Failed, IpfodError
+from ipfod.firewall.firewalld import Firewalld, ZoneRule
 from ipfod.firewall.keeper import FirewallKeeper
 from ipfod.host.modules import remove
 from ipfod.host.netlink import Host, Netlink
@@ -28,6 +29,7 @@ from ipfod.keepalived.reread import virtual_ips_in
 from ipfod.keepalived.unit import unit_name
 from ipfod.lock import DaemonLock
 from ipfod.node import statefile
+from ipfod.node.boot import this_boot
 from ipfod.supervise.management import UNIT
 from ipfod.supervise.settle import DEFAULT_INTERFACE
 
@@ -38,7 +40,7 @@ DEFAULT_MODULE = "ip_vs"  # the documentation's; named even when nothing says th
 async def cleanup() -> int:
     """Do it all, whatever fails on the way; returns 0, or 1 if something is left."""
     failures: list[str] = []
-    taken, damage = statefile.load(paths.STATE_FILE)
+    taken, damage = statefile.load(paths.STATE_FILE, this_boot(paths.BOOT))
     if damage:
         print(f"ipfod cleanup: {damage}")
     failovers = load_directory(paths.CONFIGURATION, os.environ).failovers
@@ -54,6 +56,7 @@ async def cleanup() -> int:
         print("  - Cleaning up ...")
         await _step(failures, _stop_keepalived())
         await _step(failures, _remove_rules())
+        await _step(failures, _remove_zone_rules())
         await _step(failures, _release(netlink, held, known, failovers))
     finally:
         await netlink.close()
@@ -154,6 +157,23 @@ async def _remove_rules() -> None:
             print(f"  - Removing firewall rule ... {sentence}")
     finally:
         keeper.close()
+
+
+async def _remove_zone_rules() -> None:
+    """What ipfod added to firewalld's zones and did not take back itself."""
+    rules = [ZoneRule(*each) for each in statefile.load(paths.STATE_FILE, this_boot(paths.BOOT))[0].zone_rules]
+    if not rules:
+        return
+    remote = Remote()
+    await remote.open()
+    try:
+        firewalld = Firewalld(remote)
+        firewalld.remember(rules, lambda _: None)
+        await firewalld.open(lambda: None)
+        for sentence in await firewalld.remove_all():
+            print(f"  - Removing firewall rule ... {sentence}")
+    finally:
+        await remote.aclose()
 
 
 async def _release(

@@ -17,11 +17,13 @@ from ipfod.errors import Failed, IpfodError
 from ipfod.host.listeners import ListenerEvents
 from ipfod.host.netlink import Netlink
 from ipfod.host.notify import Notifier, watchdog_interval_s
+from ipfod.keepalived.dump import InstanceDump
 from ipfod.keepalived.launcher import dump_signal
 from ipfod.lock import DaemonLock
 from ipfod.node.events import Change, Event, NodeChanged, ProblemCleared, ProblemRaised
 from ipfod.node.model import State, Transition
 from ipfod.node.node import Node
+from ipfod.supervise.blocking import BlockingWatch
 from ipfod.supervise.fleet import Fleet
 from ipfod.supervise.guard import FirewallGuard
 from ipfod.supervise.ledger import Ledger
@@ -61,7 +63,8 @@ class Daemon:
         )
         self._unserved = UnservedWatch(self._node, self._emit)
         self._guard = FirewallGuard(self._emit)
-        self._wire = Wire(self._emit)
+        self._blocking = BlockingWatch(self._dump, self._catch_up, self._guard.blocked)
+        self._wire = Wire(self._emit, self._blocking.heard)
         self._addresses_changed = asyncio.Event()
         self._ending = asyncio.Event()
         self._fleet: Fleet
@@ -79,7 +82,10 @@ class Daemon:
             number = await dump_signal()
             await self._netlink.open(self._addresses_changed.set)
             stack.push_async_callback(self._netlink.close)
-            self._management = await self._manage(stack)
+            remote = Remote()
+            await remote.open()
+            stack.push_async_callback(remote.aclose)
+            self._management = UnderSystemd(remote) if is_unit() else Alone()
             around = Surroundings(
                 netlink=self._netlink,
                 emit=self._emit,
@@ -96,7 +102,7 @@ class Daemon:
             self._service = Service(self._node, operator)
             await self._service.start()  # who calls finds a fleet
             stack.push_async_callback(self._service.stop)
-            self._guard.open()
+            await self._guard.open(remote)
             stack.callback(self._guard.close)
             stack.callback(self._wire.close)
             self._watch_listeners(stack)
@@ -110,14 +116,6 @@ class Daemon:
             self._notifier.stopping()
             await self._end()
             self._notifier.status("stopped")
-
-    async def _manage(self, stack: AsyncExitStack) -> Management:
-        if not is_unit():
-            return Alone()
-        remote = Remote()
-        await remote.open()
-        stack.push_async_callback(remote.aclose)
-        return UnderSystemd(remote)
 
     def _recall(self, stack: AsyncExitStack) -> None:
         """What an earlier ipfod had taken and was ordered."""
@@ -154,6 +152,9 @@ class Daemon:
             asyncio.create_task(self._watch_addresses(), name="addresses"),
             asyncio.create_task(self._guard.watch(), name="firewall guard"),
             asyncio.create_task(self._maintenance.watch(), name="end of maintenance"),
+            asyncio.create_task(self._guard.watch_zones(), name="firewalld guard"),
+            asyncio.create_task(self._guard.watch_legacy(), name="legacy iptables"),
+            asyncio.create_task(self._blocking.watch(), name="proof that adverts get through"),
             asyncio.create_task(self._watch_bus(), name="bus"),
             asyncio.create_task(self._answer_watchdog(), name="watchdog"),
         }
@@ -230,6 +231,7 @@ class Daemon:
 
     def _emit(self, event: Event) -> None:
         changes = self._node.apply(event, time.time_ns() // 1000)
+        self._blocking.take(event, changes)
         if changes:
             self._service.publish(changes)
             self._follow(changes)
@@ -244,6 +246,12 @@ class Daemon:
                 self._stances.follow(change)
         self._switchover.seen()
         self._unserved.seen()
+
+    async def _dump(self, failover: str) -> tuple[InstanceDump, ...]:
+        return await self._fleet.dump(failover)
+
+    def _catch_up(self) -> None:
+        self._wire.catch_up()
 
     def _summary(self) -> str:
         groups = self._node.groups.values()

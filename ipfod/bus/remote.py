@@ -1,13 +1,15 @@
-"""Calling other services on the system bus."""
+"""Calling other services on the system bus, and hearing when they change."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from dbus_next.constants import MessageType
 from dbus_next.message import Message
 from dbus_next.signature import Variant
 
-from ipfod.bus.connection import Connection, system_bus_address
+from ipfod.bus.connection import BUS, Connection, bus_call, system_bus_address
 from ipfod.bus.errors import BusError
 from ipfod.errors import Failed
 
@@ -19,10 +21,45 @@ class Remote:
 
     def __init__(self) -> None:
         self._connection: Connection | None = None
+        self._owners: dict[str, str] = {}  # by well-known name: the unique name of who has it, "" for nobody
+        self._followers: dict[str, Callable[[], None]] = {}
 
     async def open(self) -> None:
         """Connect. Raises Failed."""
-        self._connection = await Connection.open(system_bus_address(), lambda _: None)
+        self._connection = await Connection.open(system_bus_address(), self._take)
+
+    async def follow(self, name: str, changed: Callable[[], None]) -> None:
+        """Call `changed()` at each signal of a service, and whenever it comes or goes. Raises Failed."""
+        self._followers[name] = changed
+        owned = f"type='signal',sender='{BUS}',member='NameOwnerChanged',arg0='{name}'"
+        for rule in (owned, f"type='signal',sender='{name}'"):
+            await self._ask_bus("AddMatch", rule)
+        try:
+            [self._owners[name]] = await self._ask_bus("GetNameOwner", name)
+        except Failed:
+            self._owners[name] = ""
+
+    def owner(self, name: str) -> str:
+        """Who has a name that is followed, "" for nobody. To that name the bus never starts a service."""
+        return self._owners.get(name, "")
+
+    def _take(self, message: Message) -> None:
+        """Anybody may send a signal to us: those count that come from whom we follow."""
+        if message.message_type is not MessageType.SIGNAL:
+            return
+        if message.sender == BUS and message.member == "NameOwnerChanged" and message.signature == "sss":
+            name, _, owner = message.body
+            if name in self._followers:
+                self._owners[name] = owner
+                self._followers[name]()
+            return
+        for name, changed in self._followers.items():
+            if message.sender and message.sender == self._owners.get(name):
+                changed()
+
+    async def _ask_bus(self, member: str, argument: str) -> list[Any]:
+        call = bus_call(member, "s", argument)
+        return await self.ask(call.destination, call.path, call.interface, member, "s", argument)
 
     async def ask(
         self, destination: str, path: str, interface: str, member: str, signature: str, *body: Any

@@ -230,7 +230,8 @@ OPTIONS: tuple[Option, ...] = (
         lists.firewall_chains(),
         '"INPUT"',
         'The firewall chain that gets a rule letting VRRP in. "inet filter input" names one exactly, '
-        "a list names several, an empty text (also an empty variable) leaves the firewall alone.",
+        "a list names several, an empty text (also an empty variable) leaves the firewall alone. "
+        "Where firewalld runs, it is asked as well.",
         empty_counts=True,
     ),
     _option(

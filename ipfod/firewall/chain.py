@@ -30,6 +30,9 @@ class Chain:
     name: str
     hook: str = field(default="", compare=False)
     kind: str = field(default="", compare=False)  # "filter", "nat" or "route"
+    priority: int = field(default=0, compare=False)  # among the chains of a hook, lowest first
+    policy: str = field(default="", compare=False)  # of a base chain: "accept" or "drop"
+    device: str = field(default="", compare=False)  # of a chain on the ingress hook of one interface
 
     @property
     def ip_versions(self) -> tuple[int, ...]:

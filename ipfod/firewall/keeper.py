@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ipfod.firewall.chain import Chain, Rule
+from ipfod.firewall.chain import Chain, Expression, Rule
 from ipfod.firewall.legacy import legacy_tables
 from ipfod.firewall.netlink import RulesetEvents
 from ipfod.firewall.nft import Nft, NftError, NftUnavailable, delete, insert
-from ipfod.firewall.place import compare, place
+from ipfod.firewall.place import compare, is_reload_chain, place
 from ipfod.firewall.rule import COMMENT_PREFIX, VRRP_PROTOCOL, FirewallWish, VrrpRule, read_rule
+from ipfod.firewall.suspects import Packet, Suspect, base_chains, suspects, targets
 
 log = logging.getLogger(__name__)
 
+_READ_MAX = 500  # chains that are read to find one that drops; Kubernetes makes thousands
 _ATTEMPTS = 3  # a ruleset that is being reloaded changes between our list and our transaction
 
 
@@ -40,8 +42,8 @@ class FirewallReport:
 
     `filters` says whether anything looks at incoming packets. `missing` and `errors` are by failover. `placed`
     is every rule that now stands, `inserted` those of them that had to be put (back), `removed` a sentence for
-    each one taken away. `legacy` names tables of the old iptables, which may drop adverts where ipfod neither
-    looks nor writes.
+    each one taken away. `legacy` names tables of the old iptables that may drop adverts, where ipfod does not
+    write. `wanted` is where each failover's rules belong.
     """
 
     filters: bool = False
@@ -51,6 +53,7 @@ class FirewallReport:
     inserted: tuple[PlacedRule, ...] = ()
     removed: tuple[str, ...] = ()
     legacy: tuple[str, ...] = ()
+    wanted: Mapping[str, tuple[Chain, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +81,13 @@ class FirewallKeeper:
         self._events: RulesetEvents | None = None
         self._unwatched = ""
 
-    async def apply(self, wishes: Sequence[FirewallWish]) -> FirewallReport:
+    async def apply(
+        self, wishes: Sequence[FirewallWish], *, firewalld: bool = False, spare: Container[object] = ()
+    ) -> FirewallReport:
         """Make the ruleset hold the rules of these failovers and no others of ours. Changes nothing if it does.
 
-        What goes wrong is in the report; a chain that refuses does not keep the others from theirs.
+        What goes wrong is in the report; a chain that refuses does not keep the others from theirs. For
+        `firewalld` see `place`. Chains in `spare` are left as they are this time.
         """
         async with self._lock:
             try:
@@ -91,17 +97,17 @@ class FirewallKeeper:
             except NftError as error:
                 errors = {wish.failover: str(error) for wish in wishes if wish.chains}
                 return FirewallReport(errors=errors, legacy=legacy_tables())
-            placement = place(wishes, chains)
+            placement = place(wishes, chains, firewalld=firewalld)
             # Where rules once stood they may come back, out of a file that iptables-save wrote.
             self._held.update(placement.rules)
             settled = [
                 await self._settle(chain, placement.rules.get(chain, ()))
                 for chain in chains
-                if chain in self._held
+                if chain in self._held and chain not in spare
             ]
             report = self._report(wishes, placement.missing, settled)
-            filters = bool(report.legacy) or any(chain.hook == "input" for chain in chains)
-            return replace(report, filters=filters)
+            filters = firewalld or bool(report.legacy) or any(chain.hook == "input" for chain in chains)
+            return replace(report, filters=filters, wanted=_by_failover(placement.rules))
 
     async def remove(self, failover: str) -> tuple[str, ...]:
         """Remove one failover's rules wherever they are; a sentence each. Raises NftError if some stayed."""
@@ -113,6 +119,25 @@ class FirewallKeeper:
         A kernel without nf_tables has none: then the answer is ().
         """
         return await self._remove(lambda _: True)
+
+    async def suspects(self, packet: Packet) -> tuple[Suspect, ...]:
+        """The chains that drop a packet, or may do so, as the ruleset reads now. Raises NftError."""
+        async with self._lock:
+            chains = await self._nft.chains()
+            ruleset: dict[Chain, tuple[tuple[Expression, ...], ...]] = {}
+            to_read = list(base_chains(chains, packet))
+            while to_read and len(ruleset) < _READ_MAX:
+                chain = to_read.pop(0)
+                if chain not in ruleset:
+                    ruleset[chain] = await self._nft.statements(chain)
+                    inside = [Chain(chain.family, chain.table, name) for name in targets(ruleset[chain])]
+                    to_read += [each for each in chains if each in inside]
+            return suspects(ruleset, packet)
+
+    @property
+    def other(self) -> str:
+        """The name of the program that changed the ruleset last, ipfod not counted; "" if none was seen."""
+        return self._events.other if self._events is not None else ""
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed()` in this event loop soon after anybody else changed the ruleset, once for a burst.
@@ -153,7 +178,15 @@ class FirewallKeeper:
                 return _Settled(chain, wanted, difference.insert, difference.delete)
             except NftError as error:
                 complaint = f"chain {chain}: the rule for VRRP could not be set: {error}"
+                if is_reload_chain(chain) or chain not in await self._there():
+                    return _Settled(chain)  # a moment's drop, or gone meanwhile with all its rules
         return _Settled(chain, failovers=tuple(dict.fromkeys(failovers)), error=complaint)
+
+    async def _there(self) -> tuple[Chain, ...]:
+        try:
+            return await self._nft.chains()
+        except NftError:
+            return ()
 
     def _report(
         self,
@@ -208,6 +241,14 @@ class FirewallKeeper:
         for sentence in sentences:
             log.info("%s", sentence)
         return sentences
+
+
+def _by_failover(rules: Mapping[Chain, Iterable[VrrpRule]]) -> dict[str, tuple[Chain, ...]]:
+    found: dict[str, dict[Chain, None]] = {}
+    for chain, wanted in rules.items():
+        for rule in wanted:
+            found.setdefault(rule.failover, {})[chain] = None
+    return {failover: tuple(chains) for failover, chains in found.items()}
 
 
 def _failover(rule: Rule) -> str:

@@ -94,6 +94,7 @@ class RulesetEvents:
     """
 
     def __init__(self, own_thread: str, changed: Callable[[], None]) -> None:
+        self.other = ""  # who changed it last, if not we
         self._own_thread = own_thread
         self._changed = changed
         self._loop = asyncio.get_running_loop()
@@ -126,7 +127,9 @@ class RulesetEvents:
                     self.close()
                     break
             else:
-                changed = any(author != self._own_thread for author in transaction_authors(data)) or changed
+                others = [author for author in transaction_authors(data) if author != self._own_thread]
+                self.other = others[-1] if others else self.other
+                changed = changed or bool(others)
         if changed:
             self._changed()
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ipfod.firewall.chain import Chain, Rule
+from ipfod.firewall.firewalld import POLICY_TABLE, RELOAD_CHAINS, TABLE
 from ipfod.firewall.rule import FirewallWish, VrrpRule, read_rule, wanted_rules
 
 _HOOKS = ("input", "output")
@@ -47,24 +48,35 @@ def find_chains(name: str, chains: Sequence[Chain]) -> tuple[Chain, ...]:
     return ()
 
 
-def place(wishes: Iterable[FirewallWish], chains: Sequence[Chain]) -> Placement:
-    """Which rules go into which of the chains that there are. A chain that is missing is never made."""
+def place(wishes: Iterable[FirewallWish], chains: Sequence[Chain], *, firewalld: bool = False) -> Placement:
+    """Which rules go into which of the chains that there are. A chain that is missing is never made.
+
+    Where `firewalld` runs its own chains are left to it, except those by which it drops everything during a
+    reload; and a chain INPUT or OUTPUT need not be: firewalld is what filters.
+    """
     rules: dict[Chain, dict[VrrpRule, None]] = {}  # a dict as an ordered set: two names may mean one chain
     missing: dict[str, dict[str, None]] = {}
     for wish in wishes:
         usable = [chain for chain in chains if set(chain.ip_versions) & set(wish.ip_versions)]
+        chosen = [chain for chain in usable if wish.chains and firewalld and is_reload_chain(chain)]
         for name in wish.chains:
             found = find_chains(name, usable)
-            if not found:
+            if not found and not (firewalld and name.casefold() in _HOOKS):
                 missing.setdefault(wish.failover, {})[name] = None
-            for chain in found:
-                wanted = wanted_rules(wish, chain.direction)
-                fitting = (rule for rule in wanted if rule.ip_version in chain.ip_versions)
-                rules.setdefault(chain, {}).update(dict.fromkeys(fitting))
+            chosen += [chain for chain in found if not (firewalld and chain.table in (TABLE, POLICY_TABLE))]
+        for chain in chosen:
+            wanted = wanted_rules(wish, chain.direction)
+            fitting = (rule for rule in wanted if rule.ip_version in chain.ip_versions)
+            rules.setdefault(chain, {}).update(dict.fromkeys(fitting))
     return Placement(
         rules={chain: tuple(wanted) for chain, wanted in rules.items()},
         missing={failover: tuple(names) for failover, names in missing.items()},
     )
+
+
+def is_reload_chain(chain: Chain) -> bool:
+    """Whether firewalld drops everything there while it loads its configuration."""
+    return chain.table == POLICY_TABLE and chain.name in RELOAD_CHAINS
 
 
 def compare(wanted: Sequence[VrrpRule], present: Iterable[Rule]) -> Difference:

@@ -15,17 +15,35 @@ from ipfod.errors import Failed
 ANSWER_S = 2.0
 POLL_S = 0.001
 SINCE_MAX_S = 1e12  # beyond it the microseconds do not fit into D-Bus type t
+# Counters of adverts that came in, each under one of these: vrrp_in_chk(), keepalived/vrrp/vrrp.c.
+RECEIVED = (
+    "advert_rcvd",
+    "pri_zero_rcvd",
+    "packet_len_err",
+    "advert_interval_err",
+    "ip_ttl_err",
+    "invalid_type_rcvd",
+    "addr_list_err",
+    "invalid_authtype",
+    "authtype_mismatch",
+    "auth_failure",
+)
 WORDS = {0: "INIT", 1: "BACKUP", 2: "MASTER", 3: "FAULT", 97: "DELETED", 98: "STOP"}
 
 
 @dataclass(frozen=True, slots=True)
 class InstanceDump:
-    """One VRRP instance: keepalived's word for its state, effective priority, when it got there (µs, epoch)."""
+    """One VRRP instance: keepalived's word for its state, effective priority, when it got there (µs, epoch).
+
+    `received` counts the adverts that it got, those it refused too; `sent` those that it sent, or meant to.
+    """
 
     name: str
     word: str
     priority: int
     since_usec: int
+    received: int = 0
+    sent: int = 0
 
 
 async def request_dump(pid: int, signal_number: int, path: Path) -> tuple[InstanceDump, ...]:
@@ -73,4 +91,12 @@ def _instance(entry: object) -> InstanceDump:
     if not (isinstance(name, str) and isinstance(state, int) and isinstance(priority, int)):
         raise ValueError("an entry lacks iname, state or effective_priority")
     since_usec = int(since * 1e6) if isinstance(since, int | float) and 0 <= since < SINCE_MAX_S else 0
-    return InstanceDump(name, WORDS.get(state, "INIT"), priority, since_usec)
+    stats = entry.get("stats") if isinstance(entry, dict) else None
+    received = sum(_counter(stats, name) for name in RECEIVED)
+    sent = _counter(stats, "advert_sent")
+    return InstanceDump(name, WORDS.get(state, "INIT"), priority, since_usec, received, sent)
+
+
+def _counter(stats: object, name: str) -> int:
+    value = stats.get(name) if isinstance(stats, dict) else None
+    return value if isinstance(value, int) else 0

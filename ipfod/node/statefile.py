@@ -7,24 +7,18 @@ rest.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
 import os
 import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from ipfod import paths
 from ipfod.addresses import Address, InterfaceAddress
 from ipfod.errors import Failed
 from ipfod.node.orders import Orders, from_document, to_document
-
-log = logging.getLogger(__name__)
 
 VERSION = 1
 SIZE_MAX_BYTES = 16 << 20  # 65536 VIPs take 4 MiB
@@ -43,6 +37,7 @@ class Taken:
     anchors: Mapping[str, Mapping[int, Address]] = field(default_factory=dict)
     modules: tuple[str, ...] = ()  # kernel modules that ipfod loaded
     orders: Orders = field(default_factory=Orders)
+    zone_rules: tuple[tuple[str, str], ...] = ()  # zone of firewalld, and the rich rule that ipfod added to it
 
 
 def damaged(path: Path) -> Path:
@@ -50,10 +45,11 @@ def damaged(path: Path) -> Path:
     return path.with_name(path.name + ".damaged")
 
 
-def load(path: Path) -> tuple[Taken, str]:
+def load(path: Path, boot: str) -> tuple[Taken, str]:
     """Read the file; the second value says what was wrong with it, "" if nothing was. Never raises.
 
-    A damaged file is renamed to `state.json.damaged`.
+    A damaged file is renamed to `state.json.damaged`. `boot` names this boot, see `node/boot.py`: orders of an
+    earlier one are over.
     """
     try:
         with open(path, "rb", opener=_open_at_once) as file:
@@ -63,7 +59,7 @@ def load(path: Path) -> tuple[Taken, str]:
     except OSError as error:
         return Taken(), f"{path} cannot be read: {error.strerror}"
     try:
-        return _parse(text), ""
+        return _parse(text, boot), ""
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         aside = damaged(path)
         try:
@@ -77,7 +73,7 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK)  # a FIFO would wait for a writer
 
 
-def save(path: Path, taken: Taken) -> None:
+def save(path: Path, taken: Taken, boot: str) -> None:
     """Replace the file, durably. Raises Failed."""
     document = {
         "version": VERSION,
@@ -90,7 +86,8 @@ def save(path: Path, taken: Taken) -> None:
             for name, anchors in taken.anchors.items()
         },
         "modules": list(taken.modules),
-        "orders": to_document(taken.orders, this_boot()),
+        "orders": to_document(taken.orders, boot),
+        "zone_rules": [list(each) for each in taken.zone_rules],
     }
     temporary = path.with_name(path.name + ".new")
     try:
@@ -106,21 +103,6 @@ def save(path: Path, taken: Taken) -> None:
         raise Failed(f"{path} cannot be written: {error.strerror}") from error
 
 
-def this_boot() -> str:
-    """A random name of this boot; "" if it cannot be kept: a restart then looks like a reboot.
-
-    Kept in a file that goes at reboot. The kernel's boot_id(5) is that of the host in a container.
-    """
-    try:
-        paths.BOOT.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError), open(paths.BOOT, "x", encoding="ascii") as file:
-            file.write(secrets.token_hex(16))
-        return paths.BOOT.read_text("ascii")[:64]
-    except (OSError, ValueError) as error:
-        log.warning("%s: %s: runtime orders will not outlive a restart of ipfod", paths.BOOT, error)
-        return ""
-
-
 def _sync_directory(directory: Path) -> None:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -129,7 +111,7 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _parse(text: bytes) -> Taken:
+def _parse(text: bytes, boot: str) -> Taken:
     if len(text) > SIZE_MAX_BYTES:
         raise ValueError("too large")
     document: Any = json.loads(text)
@@ -148,8 +130,15 @@ def _parse(text: bytes) -> Taken:
         },
         modules=tuple(_name(module) for module in document["modules"]),
         # Not there in files of earlier versions.
-        orders=from_document(document["orders"], this_boot()) if "orders" in document else Orders(),
+        orders=from_document(document["orders"], boot) if "orders" in document else Orders(),
+        zone_rules=tuple(_zone_rule(*fields) for fields in document.get("zone_rules", ())),
     )
+
+
+def _zone_rule(zone: Any, rule: Any) -> tuple[str, str]:
+    if not (isinstance(zone, str) and isinstance(rule, str)):
+        raise ValueError("a rule of firewalld is not [zone, rule]")
+    return zone, rule
 
 
 def _name(name: Any) -> str:

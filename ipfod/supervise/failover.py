@@ -14,7 +14,7 @@ from ipfod.checks.watch import CheckReport, FailoverChecks
 from ipfod.config.model import Failover
 from ipfod.errors import Failed
 from ipfod.host.processes import ProcessWatch, children, is_zombie
-from ipfod.keepalived.dump import request_dump
+from ipfod.keepalived.dump import InstanceDump, request_dump
 from ipfod.keepalived.fifo import Notification, NotificationFifo
 from ipfod.keepalived.files import KeepalivedFiles, write_atomically
 from ipfod.keepalived.launcher import test_configuration
@@ -147,6 +147,11 @@ class Supervisor:
             self._fifo.close()
             self._farewell.close()
 
+    async def dump(self) -> tuple[InstanceDump, ...]:
+        """What keepalived says of its instances now. Raises Failed."""
+        pid = await self._launcher.running()
+        return await request_dump(pid, self._around.dump_signal, self._files.dump)
+
     def trigger_check(self, port: int) -> None:
         """A listener on `port` was closed (0: any may have been): look again now."""
         if self._checks is not None and port in (0, self.plan.failover.monitor_port):
@@ -237,10 +242,9 @@ class Supervisor:
     async def _resync(self) -> None:
         """Ask keepalived for its states; an answer that was overtaken by a notification is asked for again."""
         for _ in range(RESYNC_TRIES):
-            pid = await self._launcher.running()
             before = self._lines
             try:
-                instances = await request_dump(pid, self._around.dump_signal, self._files.dump)
+                instances = await self.dump()
             except Failed as error:
                 log.warning("%s: %s", self.name, error)
                 return

@@ -13,6 +13,7 @@ from ipfod.addresses import InterfaceAddress, in_order
 from ipfod.config.model import Complaint, Failover, Preemption
 from ipfod.errors import Failed, InvalidConfiguration
 from ipfod.host.netlink import Host
+from ipfod.keepalived.dump import InstanceDump
 from ipfod.keepalived.files import KeepalivedFiles
 from ipfod.node import statefile
 from ipfod.node.events import AddressesSeen, KeepalivedChanged, PlanApplied, ProblemsSeen
@@ -53,6 +54,7 @@ class Fleet:
 
     async def start(self) -> None:
         """Put the configuration in force; keepalived processes of an earlier ipfod are taken over."""
+        self._guard.remember(self._around.ledger.taken.zone_rules, self._note_zone_rules)
         async with self._turn:
             self._load()
             await self._put_in_force(await self._around.netlink.host(), first=True)
@@ -125,6 +127,12 @@ class Fleet:
             self._over = True
             await asyncio.gather(*(supervisor.close() for supervisor in self._supervisors.values()))
             self._supervisors.clear()
+
+    async def dump(self, failover: str) -> tuple[InstanceDump, ...]:
+        """What a failover's keepalived says of its instances now. Raises Failed."""
+        if (supervisor := self._supervisors.get(failover)) is None:
+            raise Failed(f"{failover} does not run")
+        return await supervisor.dump()
 
     def trigger_checks(self, port: int) -> None:
         """A listener on `port` was closed; 0: any may have been."""
@@ -332,6 +340,9 @@ class Fleet:
             anchors=anchors,
         )
         self._around.ledger.save(taken)
+
+    def _note_zone_rules(self, rules: tuple[tuple[str, str], ...]) -> None:
+        self._around.ledger.save(replace(self._around.ledger.taken, zone_rules=rules))
 
 
 def _served(plans: Mapping[str, FailoverPlan]) -> Iterable[InterfaceAddress]:

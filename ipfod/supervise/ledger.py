@@ -10,6 +10,7 @@ from pathlib import Path
 from ipfod import paths
 from ipfod.errors import Failed
 from ipfod.node import statefile
+from ipfod.node.boot import this_boot
 from ipfod.node.events import Event, ProblemsSeen
 from ipfod.node.model import Problem, ProblemCode
 from ipfod.node.orders import Orders
@@ -22,9 +23,12 @@ SCOPE = "state"
 class Ledger:
     """The state file's contents. A file that cannot be written is a problem, never the end."""
 
-    def __init__(self, emit: Callable[[Event], None], file: Path = paths.STATE_FILE) -> None:
+    def __init__(
+        self, emit: Callable[[Event], None], file: Path = paths.STATE_FILE, boot: Path = paths.BOOT
+    ) -> None:
         self._emit = emit
         self._file = file
+        self._boot = boot
         self._damage: tuple[Problem, ...] = ()  # found when it was read: that is not mended by writing
         self._written = True
         self.taken = statefile.Taken()
@@ -35,7 +39,7 @@ class Ledger:
 
     def load(self) -> None:
         """Read the file; a damaged one is set aside and reported."""
-        self.taken, damage = statefile.load(self._file)
+        self.taken, damage = statefile.load(self._file, this_boot(self._boot))
         if damage:
             hint = "what keepalived and the kernel know was found again; VIPs of removed failovers may be left"
             self._damage = (self._problem(damage, hint),)
@@ -47,7 +51,7 @@ class Ledger:
             return
         self.taken = taken
         try:
-            statefile.save(self._file, taken)
+            statefile.save(self._file, taken, this_boot(self._boot))
         except Failed as error:
             self._written = False
             self._emit(ProblemsSeen(SCOPE, (self._problem(error.text, "free some space"),)))

@@ -18,9 +18,15 @@ log = logging.getLogger(__name__)
 class _Segment:
     """One interface: a listener and the masters heard on it."""
 
-    def __init__(self, interface: str, tell: Callable[[str, MasterChange], None]) -> None:
+    def __init__(
+        self,
+        interface: str,
+        tell: Callable[[str, MasterChange], None],
+        pass_on: Callable[[Heard], None],
+    ) -> None:
         self._interface = interface
         self._tell = tell
+        self._pass_on = pass_on
         self._masters = Masters()
         self._listener: Listener | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -47,6 +53,7 @@ class _Segment:
     def _heard(self, heard: Heard) -> None:
         now = asyncio.get_running_loop().time()
         self._tell_all(self._masters.heard(heard.advert, now))
+        self._pass_on(heard)
         if self._timer is None:
             self._arm()
 
@@ -80,10 +87,11 @@ class _Segment:
 
 
 class Wire:
-    """Turns adverts on the interfaces of a plan into events about its groups."""
+    """Turns adverts on the interfaces of a plan into events about its groups; passes each one on as well."""
 
-    def __init__(self, emit: Callable[[Event], None]) -> None:
+    def __init__(self, emit: Callable[[Event], None], pass_on: Callable[[Heard], None]) -> None:
         self._emit = emit
+        self._pass_on = pass_on
         self._segments: dict[str, _Segment] = {}
         self._groups: dict[tuple[str, int, int], GroupKey] = {}
 
@@ -98,7 +106,7 @@ class Wire:
         for interface in self._segments.keys() - wanted:
             self._segments.pop(interface).close()
         for interface in wanted - self._segments.keys():
-            self._segments[interface] = _Segment(interface, self._tell)
+            self._segments[interface] = _Segment(interface, self._tell, self._pass_on)
         self.listen()
         for (interface, ip_version, virtual_router_id), key in self._groups.items():
             now = self._segments[interface].current(ip_version, virtual_router_id)

@@ -142,7 +142,7 @@ async def test_a_keepalived_that_dies_before_it_has_the_new_ids_is_started_again
                     each.key: GroupStatus(each, State.MASTER, "", 0)
                     for each in alone.plan(TWO + "vrrp_id_offset = 20\n").groups
                 },
-                ledger=Ledger(events.append),
+                ledger=Ledger(events.append, tmp_path / "state.json", tmp_path / "boot"),
                 launcher=lambda _, files: PlainLauncher(files),
                 run_script=run,
                 load_module=None,

@@ -109,8 +109,13 @@ class BootedNode(Node):
             f"link set {self.interface} address {self._hardware_address}",
             f"address flush dev {self.interface} scope link",  # it was made of the address that veth chose
             f"link set {self.interface} addrgenmode none",
-            f"link set {self.interface} addrgenmode eui64",
+            f"address add {self._link_local()}/64 dev {self.interface} scope link nodad",
         )
+
+    def _link_local(self) -> str:
+        """The link-local address that belongs to the hardware address: RFC 4291, appendix A."""
+        _, *rest = self._hardware_address.split(":")
+        return "fe80::{}:{}ff:fe{}:{}{}".format(*rest)
 
     async def _leader(self, system: Program) -> int:
         """The process ID of the node's systemd, as seen from outside, once it is systemd."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ipfod.config.model import PREEMPT_DELAY_MAX_S, Preemption, PreemptionMode
 from ipfod.node.orders import REASON_MAX, Maintenance, Orders, Stance, StanceKind, from_document, to_document
-from ipfod.node.statefile import BOOT_ID, Taken, damaged, load, save
+from ipfod.node.statefile import Taken, damaged, load, save
 from ipfod.plan.model import GroupKey
 from ipfod.plan.planning import WHOLE_FAILOVER
 
@@ -23,6 +23,7 @@ DELAYED = Preemption(PreemptionMode.PREEMPT_DELAY, 30)
 FIRST, SECOND = GroupKey("web", 1), GroupKey("web", 2)
 CLAIM = Stance(StanceKind.CLAIM, 253)
 MAINTENANCE = Maintenance("new kernel", 0, 1_000_000)
+BOOT = "5f0c" * 8
 ORDERS = Orders(
     preemption={"web": {WHOLE_FAILOVER: NOPREEMPT, 2: DELAYED}},
     stances={FIRST: CLAIM, SECOND: Stance(StanceKind.YIELD, 1, 4711.25)},
@@ -103,7 +104,7 @@ def test_maintenance_is_over_at_its_end_and_without_one_never(until: int, now: i
 
 
 @settings(deadline=None)
-@given(orders=all_orders, boot=st.text(max_size=40))
+@given(orders=all_orders, boot=st.text(min_size=1, max_size=40))
 def test_all_orders_come_back_within_one_boot(orders: Orders, boot: str) -> None:
     document = json.loads(json.dumps(to_document(orders, boot), allow_nan=False))
     assert from_document(document, boot) == orders
@@ -130,29 +131,29 @@ def anywhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(orders=all_orders)
 def test_the_state_file_keeps_orders(orders: Orders, anywhere: Path) -> None:
     taken = Taken(modules=("ip_vs",), orders=orders)
-    save(anywhere, taken)
-    assert load(anywhere) == (taken, "")
+    save(anywhere, taken, BOOT)
+    assert load(anywhere, BOOT) == (taken, "")
 
 
 def test_the_state_file_of_another_boot_keeps_maintenance_and_what_was_taken(path: Path) -> None:
-    save(path, Taken(modules=("ip_vs",), orders=ORDERS))
+    save(path, Taken(modules=("ip_vs",), orders=ORDERS), BOOT)
     document = json.loads(path.read_text())
-    assert document["orders"]["boot"] == BOOT_ID.read_text().strip()
+    assert document["orders"]["boot"] == BOOT
     document["orders"]["boot"] = "00000000-0000-0000-0000-000000000000"
     path.write_text(json.dumps(document))
-    assert load(path) == (Taken(modules=("ip_vs",), orders=Orders(maintenance=MAINTENANCE)), "")
+    assert load(path, BOOT) == (Taken(modules=("ip_vs",), orders=Orders(maintenance=MAINTENANCE)), "")
 
 
 def test_a_file_of_the_version_without_orders_has_none_and_is_not_damaged(path: Path) -> None:
     path.write_text('{"version": 1, "virtual_ips": {}, "anchors": {}, "modules": ["ip_vs"]}')
-    assert load(path) == (Taken(modules=("ip_vs",)), "")
+    assert load(path, BOOT) == (Taken(modules=("ip_vs",)), "")
 
 
 # ---------------------------------------------------------------- what was never written
 
 
 def orders_document() -> dict[str, Any]:
-    return to_document(ORDERS, BOOT_ID.read_text().strip())
+    return to_document(ORDERS, BOOT)
 
 
 def write(path: Path, orders: object) -> bytes:
@@ -162,7 +163,7 @@ def write(path: Path, orders: object) -> bytes:
 
 
 def assert_set_aside(path: Path, content: bytes) -> None:
-    taken, damage = load(path)
+    taken, damage = load(path, BOOT)
     assert taken == Taken()
     assert damage.startswith(f"{path} was damaged (")
     assert damaged(path).read_bytes() == content
@@ -171,7 +172,7 @@ def assert_set_aside(path: Path, content: bytes) -> None:
 
 def test_the_document_that_the_others_spoil_is_a_good_one(path: Path) -> None:
     write(path, orders_document())
-    assert load(path) == (Taken(orders=ORDERS), "")
+    assert load(path, BOOT) == (Taken(orders=ORDERS), "")
 
 
 @pytest.mark.parametrize(
@@ -240,7 +241,7 @@ def test_damaged_maintenance_is_damage_after_a_reboot_too(path: Path) -> None:
 
 def test_a_reason_without_end_is_cut(path: Path) -> None:
     write(path, orders_document() | {"maintenance": {"reason": "x" * 9999, "until_usec": 0, "since_usec": 0}})
-    maintenance = load(path)[0].orders.maintenance
+    maintenance = load(path, BOOT)[0].orders.maintenance
     assert maintenance is not None
     assert maintenance.reason == "x" * REASON_MAX
 
@@ -261,13 +262,13 @@ json_values = st.recursive(
 @given(value=json_values, key=st.sampled_from([None, "boot", "preemption", "stances", "maintenance"]))
 def test_any_other_json_in_the_orders_is_never_fatal(value: object, key: str | None, anywhere: Path) -> None:
     write(anywhere, value if key is None else orders_document() | {key: value})
-    taken, damage = load(anywhere)
+    taken, damage = load(anywhere, BOOT)
     assert anywhere.exists() is not bool(damage)
     if damage:
         assert taken == Taken()
     else:
-        save(anywhere, taken)  # whatever was believed can be written down again
-        assert load(anywhere) == (taken, "")
+        save(anywhere, taken, BOOT)  # whatever was believed can be written down again
+        assert load(anywhere, BOOT) == (taken, "")
 
 
 @settings(deadline=None)
@@ -280,5 +281,5 @@ def test_a_stance_of_which_some_fields_are_anything_is_never_fatal(
         for place, (known, field) in enumerate(zip(["web", 1, "yield", 1, 9.5], fields, strict=True))
     ]
     write(anywhere, orders_document() | {"stances": [stance]})
-    taken, damage = load(anywhere)
+    taken, damage = load(anywhere, BOOT)
     assert (taken == Taken()) is bool(damage)

@@ -9,6 +9,7 @@ import pytest
 
 from ipfod.config.model import Preemption, PreemptionMode
 from ipfod.node import statefile
+from ipfod.node.boot import this_boot
 from ipfod.node.events import Event, ProblemsSeen
 from ipfod.node.model import Problem, ProblemCode
 from ipfod.node.orders import Maintenance, Orders
@@ -24,7 +25,7 @@ class Kept:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.events: list[Event] = []
-        self.ledger = Ledger(self.events.append, file)
+        self.ledger = Ledger(self.events.append, file, file.with_name("boot"))
 
     def block(self) -> None:
         """A directory where the temporary file goes: also root cannot write it."""
@@ -56,7 +57,7 @@ def test_a_first_start_finds_nothing_and_says_nothing(kept: Kept) -> None:
 def test_an_order_is_in_the_file_when_it_counts(kept: Kept) -> None:
     kept.ledger.order(ORDERS)
     assert kept.ledger.orders == ORDERS
-    assert statefile.load(kept.file) == (Taken(orders=ORDERS), "")
+    assert statefile.load(kept.file, this_boot(kept.file.with_name("boot"))) == (Taken(orders=ORDERS), "")
     assert kept.events == []
 
 
@@ -105,7 +106,7 @@ def test_what_could_not_be_written_is_written_with_the_next_save_of_the_same_and
     assert kept.problems
     kept.unblock()
     kept.ledger.order(ORDERS)
-    assert statefile.load(kept.file) == (Taken(orders=ORDERS), "")
+    assert statefile.load(kept.file, this_boot(kept.file.with_name("boot"))) == (Taken(orders=ORDERS), "")
     assert kept.problems == ()
     told = len(kept.events)
     kept.ledger.order(Orders())

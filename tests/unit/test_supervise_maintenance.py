@@ -10,6 +10,7 @@ from plans import planned
 
 from ipfod.errors import Busy, Failed, NotFound
 from ipfod.node import statefile
+from ipfod.node.boot import this_boot
 from ipfod.node.events import Event, InstanceReported, MasterHeard, PlanApplied
 from ipfod.node.model import State
 from ipfod.node.node import Node
@@ -40,7 +41,7 @@ class Parts:
         self.file = file
         self.node = Node("node1")
         self.apply(PlanApplied(planned(WEB, DB)))
-        self.ledger = Ledger(self.apply, file)
+        self.ledger = Ledger(self.apply, file, file.with_name("boot"))
         self.ledger.load()
         self.stances = Stances(self.ledger, lambda key: None)
         self.switchover = Switchover(self.node.groups, nobody_runs, self.stances, self.apply)
@@ -59,7 +60,7 @@ class Parts:
             self.becomes(State.FAULT, *self.node.groups)
 
     def written(self) -> Orders:
-        return statefile.load(self.file)[0].orders
+        return statefile.load(self.file, this_boot(self.file.with_name("boot")))[0].orders
 
 
 @pytest.fixture

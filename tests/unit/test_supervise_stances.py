@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ipfod.node import statefile
+from ipfod.node.boot import this_boot
 from ipfod.node.model import State, Transition
 from ipfod.node.orders import Stance, StanceKind
 from ipfod.plan.model import GroupKey
@@ -25,14 +26,16 @@ class Kept:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.ledger = Ledger(lambda event: None, file)
+        self.ledger = Ledger(lambda event: None, file, file.with_name("boot"))
         self.ledger.load()
         self.steered: list[GroupKey] = []
         self.changed = asyncio.Event()
         self.stances = Stances(self.ledger, self.steer)
 
     def steer(self, key: GroupKey) -> None:
-        assert statefile.load(self.file)[0].orders == self.ledger.orders, "it counts before it is durable"
+        assert (
+            statefile.load(self.file, this_boot(self.file.with_name("boot")))[0].orders == self.ledger.orders
+        ), "it counts before it is durable"
         self.steered.append(key)
         self.changed.set()
 
@@ -137,7 +140,7 @@ async def test_it_ends_by_itself_the_earliest_first(kept: Kept) -> None:
             await kept.changed.wait()
     assert kept.steered == [SECOND, FIRST]
     assert boot_time_s() >= now + 0.4
-    assert statefile.load(kept.file)[0].orders.stances == {}
+    assert statefile.load(kept.file, this_boot(kept.file.with_name("boot")))[0].orders.stances == {}
 
 
 async def test_after_close_nothing_ends_by_itself(kept: Kept) -> None:
