@@ -20,7 +20,7 @@ from ipfod.keepalived.files import KeepalivedFiles, write_atomically
 from ipfod.keepalived.launcher import test_configuration
 from ipfod.keepalived.render import render
 from ipfod.keepalived.reread import release_commands
-from ipfod.keepalived.track import TrackFiles
+from ipfod.keepalived.track import FAULT, TrackFiles
 from ipfod.node.events import CheckReported, InstanceReported, KeepalivedChanged, PriorityReported
 from ipfod.node.model import CheckState, KeepalivedState, ProblemCode, State
 from ipfod.plan.model import FailoverPlan, Group, GroupKey
@@ -106,6 +106,7 @@ class Supervisor:
                 await self._try(self._adopt(pid))
             else:
                 self._fifo.drain()  # the last words of a keepalived that is gone
+                self._around.rivals.starting(group.key for group in self.plan.groups)
                 await self._start_checks(wait=True)
                 await self._try(self._launch("started"))
         self._keeper = asyncio.create_task(self._keep(), name=f"keeper of {self.name}")
@@ -182,6 +183,8 @@ class Supervisor:
         self._fifo.drain()
         await self._resync()
         self._catching_up = False
+        unfit = [group.key for group in self.plan.groups if self._track.read(group.name) == FAULT]
+        self._around.rivals.starting(unfit)  # a collision may have kept them from serving
         await self._start_checks(wait=False)
         self._steer()
         await self._put_in_force()
@@ -414,7 +417,7 @@ class Supervisor:
                 group,
                 self._verdict,
                 before=self._track.read(group.name),
-                given_up=orders.maintenance is not None,
+                given_up=orders.maintenance is not None or self._around.rivals.is_held(group.key),
                 stance=orders.stances.get(group.key),
             )
             self._track.write(group.name, value)
