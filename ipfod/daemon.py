@@ -30,7 +30,9 @@ from ipfod.supervise.ledger import Ledger
 from ipfod.supervise.maintenance import MaintenanceMode
 from ipfod.supervise.management import Alone, Management, UnderSystemd, is_unit
 from ipfod.supervise.operator import Operator
+from ipfod.supervise.rivals import RivalWatch
 from ipfod.supervise.stances import Stances
+from ipfod.supervise.strays import StrayWatch
 from ipfod.supervise.surroundings import Surroundings
 from ipfod.supervise.switchover import Switchover
 from ipfod.supervise.unserved import UnservedWatch
@@ -62,9 +64,11 @@ class Daemon:
             self._node, self._ledger, self._switchover, self._emit, lambda: self._fleet.steer()
         )
         self._unserved = UnservedWatch(self._node, self._emit)
+        self._strays = StrayWatch(self._node, self._ledger, self._netlink.remove, self._emit)
         self._guard = FirewallGuard(self._emit)
         self._blocking = BlockingWatch(self._dump, self._catch_up, self._guard.blocked)
-        self._wire = Wire(self._emit, self._blocking.heard)
+        self._rivals = RivalWatch(self._node.groups, self._emit, lambda key: self._fleet.steer_group(key))
+        self._wire = Wire(self._emit, self._rivals, self._blocking.heard)
         self._addresses_changed = asyncio.Event()
         self._ending = asyncio.Event()
         self._fleet: Fleet
@@ -95,6 +99,8 @@ class Daemon:
                 run_script=self._management.run_script,
                 load_module=self._management.load_module,
                 catch_up=self._wire.catch_up,
+                rivals=self._rivals,
+                addresses_seen=self._strays.see,
                 dump_signal=number,
             )
             self._fleet = Fleet(around, self._wire, self._guard)
@@ -105,6 +111,7 @@ class Daemon:
             await self._guard.open(remote)
             stack.callback(self._guard.close)
             stack.callback(self._wire.close)
+            stack.callback(self._rivals.close)
             self._watch_listeners(stack)
             self._take_signals(stack)
             self._recall(stack)
@@ -124,6 +131,7 @@ class Daemon:
         self._stances.expire()
         stack.callback(self._stances.close)
         stack.callback(self._unserved.close)
+        stack.push_async_callback(self._strays.aclose)
         stack.push_async_callback(self._switchover.close)
 
     async def _end(self) -> None:
@@ -244,8 +252,10 @@ class Daemon:
         for change in changes:
             if isinstance(change, Transition):
                 self._stances.follow(change)
+                self._rivals.follow(change)
         self._switchover.seen()
         self._unserved.seen()
+        self._strays.seen()
 
     async def _dump(self, failover: str) -> tuple[InstanceDump, ...]:
         return await self._fleet.dump(failover)

@@ -17,7 +17,7 @@ from ipfod.host.run import Run, run
 from ipfod.node.model import CheckState
 
 RECHECK_S = 0.05  # between checks until `fall` is reached, once a closed listener has made one fail
-RECOVERY_S = 0.25  # between looks at a refused port: the kernel announces no listener that opens
+RECOVERY_S = 0.05  # between looks at a refused port: the kernel announces no listener that opens
 TRIGGER_GAP_S = 0.01  # between triggered rounds: somebody may open and close sockets in a loop
 
 _log = logging.getLogger(__name__)

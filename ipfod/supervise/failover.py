@@ -10,8 +10,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 
-from ipfod.checks.watch import CheckReport, FailoverChecks
-from ipfod.config.model import Failover
 from ipfod.errors import Failed
 from ipfod.host.processes import ProcessWatch, children, is_zombie
 from ipfod.keepalived.dump import InstanceDump, request_dump
@@ -20,12 +18,12 @@ from ipfod.keepalived.files import KeepalivedFiles, write_atomically
 from ipfod.keepalived.launcher import test_configuration
 from ipfod.keepalived.render import render
 from ipfod.keepalived.reread import release_commands
-from ipfod.keepalived.track import TrackFiles
-from ipfod.node.events import CheckReported, InstanceReported, KeepalivedChanged, PriorityReported
-from ipfod.node.model import CheckState, KeepalivedState, ProblemCode, State
+from ipfod.keepalived.track import FAULT, TrackFiles
+from ipfod.node.events import InstanceReported, KeepalivedChanged, PriorityReported
+from ipfod.node.model import KeepalivedState, ProblemCode, State
 from ipfod.plan.model import FailoverPlan, Group, GroupKey
-from ipfod.supervise.checkplan import check_plan
 from ipfod.supervise.farewell import Farewell, virtual_ip_addresses
+from ipfod.supervise.health import Health
 from ipfod.supervise.preempting import preempting, still
 from ipfod.supervise.problems import ProblemBook
 from ipfod.supervise.steering import track_value
@@ -61,7 +59,7 @@ class Supervisor:
         self._track = TrackFiles(files.track)
         self._fifo = NotificationFifo(files.fifo, self._said)
         self._farewell = Farewell(surroundings.netlink)
-        self._checks: FailoverChecks | None = None
+        self._health = Health(plan.name, surroundings.emit, surroundings.run_script, self.steer)
         self._problems = ProblemBook(f"failover {plan.name}", surroundings.emit)
         self._turn = asyncio.Lock()
         self._watches: list[ProcessWatch] = []
@@ -75,7 +73,6 @@ class Supervisor:
         self._started_at = 0.0
         self._examined = ""  # the text that keepalived accepted last
         self._reloaded_at = float("-inf")
-        self._verdict: CheckState | None = None
         self._eager: set[GroupKey] = set()  # these preempt, whatever their policy
 
     @property
@@ -106,7 +103,8 @@ class Supervisor:
                 await self._try(self._adopt(pid))
             else:
                 self._fifo.drain()  # the last words of a keepalived that is gone
-                await self._start_checks(wait=True)
+                self._around.rivals.starting(group.key for group in self.plan.groups)
+                await self._health.start(self.plan, wait=True)
                 await self._try(self._launch("started"))
         self._keeper = asyncio.create_task(self._keep(), name=f"keeper of {self.name}")
 
@@ -116,9 +114,7 @@ class Supervisor:
             old, self.plan = self.plan, plan
             self._farewell.prepare(plan)
             self._around.ledger.order(still(old, plan, self._around.groups, self._around.ledger.orders))
-            if check_plan(old) != check_plan(plan):
-                await self._stop_checks()
-                await self._start_checks(wait=False)
+            await self._health.update(old, plan)
             self._steer()
             await self._put_in_force()
             self._track.keep_only({group.name for group in plan.groups})
@@ -128,7 +124,7 @@ class Supervisor:
         await self._end_keeper()
         async with self._turn:
             self._unwatch()
-            await self._stop_checks()
+            await self._health.stop()
             await self._launcher.stop()
             self._fifo.drain()
             self._fifo.close()
@@ -136,6 +132,7 @@ class Supervisor:
             await self._around.netlink.remove(virtual_ip_addresses(self.plan, self.plan.groups))
             self._around.emit(KeepalivedChanged(self.name, KeepalivedState.STOPPED, 0, text))
             self._problems.clear()
+            self._health.forget()
             self._files.remove()
 
     async def close(self) -> None:
@@ -143,7 +140,7 @@ class Supervisor:
         await self._end_keeper()
         async with self._turn:
             self._unwatch()
-            await self._stop_checks()
+            await self._health.stop()
             self._fifo.close()
             self._farewell.close()
 
@@ -154,8 +151,7 @@ class Supervisor:
 
     def trigger_check(self, port: int) -> None:
         """A listener on `port` was closed (0: any may have been): look again now."""
-        if self._checks is not None and port in (0, self.plan.failover.monitor_port):
-            self._checks.trigger()
+        self._health.trigger(port)
 
     def part(self, key: GroupKey) -> None:
         """Send the parting advert of a group whose master keepalived stays. Raises Failed."""
@@ -187,7 +183,9 @@ class Supervisor:
         self._fifo.drain()
         await self._resync()
         self._catching_up = False
-        await self._start_checks(wait=False)
+        unfit = [group.key for group in self.plan.groups if self._track.read(group.name) == FAULT]
+        self._around.rivals.starting(unfit)  # a collision may have kept them from serving
+        await self._health.start(self.plan, wait=False)
         self._steer()
         await self._put_in_force()
 
@@ -370,45 +368,6 @@ class Supervisor:
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
 
-    # ------------------------------------------------------------ checks
-
-    async def _start_checks(self, *, wait: bool) -> None:
-        plan = check_plan(self.plan)
-        self._verdict = None
-        if plan is None:
-            self._around.emit(CheckReported(self.name, CheckState.DISABLED, ""))
-            self._verdict = CheckState.DISABLED
-            self._problems.clear(ProblemCode.CHECK_FAILING)
-            self._problems.clear(ProblemCode.SCRIPT_FAILING)
-            return
-        self._checks = FailoverChecks(self.name, plan, self._checked, run=self._around.run_script)
-        self._checks.start()
-        if wait:
-            await self._checks.first()
-
-    async def _stop_checks(self) -> None:
-        if self._checks is not None:
-            await self._checks.stop()
-            self._checks = None
-
-    def _checked(self, report: CheckReport) -> None:
-        self._verdict = report.state
-        self.steer()
-        self._around.emit(CheckReported(self.name, report.state, report.text))
-        self._report_check(report, self.plan.failover)
-
-    def _report_check(self, report: CheckReport, failover: Failover) -> None:
-        if report.broken:
-            hint = f"correct {failover.check_script}; ipfoctl check shows what is wrong with a file"
-            self._problems.raise_(ProblemCode.SCRIPT_FAILING, self.name, report.broken, hint)
-        else:
-            self._problems.clear(ProblemCode.SCRIPT_FAILING)
-        if report.state is CheckState.FAILING:
-            hint = "this node holds no VIP of this failover until the check passes"
-            self._problems.raise_(ProblemCode.CHECK_FAILING, self.name, report.text, hint)
-        else:
-            self._problems.clear(ProblemCode.CHECK_FAILING)
-
     def _steer(self, only: GroupKey | None = None) -> None:
         orders = self._around.ledger.orders
         for group in self.plan.groups:
@@ -416,9 +375,9 @@ class Supervisor:
                 continue
             value = track_value(
                 group,
-                self._verdict,
+                self._health.verdict,
                 before=self._track.read(group.name),
-                given_up=orders.maintenance is not None,
+                given_up=orders.maintenance is not None or self._around.rivals.is_held(group.key),
                 stance=orders.stances.get(group.key),
             )
             self._track.write(group.name, value)

@@ -276,6 +276,7 @@ class Fleet:
 
     def _see(self, host: Host) -> None:
         self._host = host
+        self._around.addresses_seen(host)
         interfaces = {plan.interface for plan in self._plan.failovers.values()}
         self._around.emit(
             AddressesSeen({name: frozenset(entry.address for entry in host.on(name)) for name in interfaces})

@@ -19,7 +19,8 @@ def track_value(
     """The value of a group's track file, see `keepalived/track.py`.
 
     `verdict` is what the checks say, None while they have not said anything: then the group keeps what the file
-    has (`before`), and a new one is not fit yet. `given_up`: maintenance; then nothing else counts.
+    has (`before`), and a new one is not fit yet. `given_up`: maintenance, or another router had
+    the id before; then nothing else counts.
     """
     if given_up or verdict is CheckState.FAILING:
         return FAULT

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from ipfod.host.netlink import Netlink
+from ipfod.host.netlink import Host, Netlink
 from ipfod.host.run import Run
 from ipfod.keepalived.files import KeepalivedFiles
 from ipfod.keepalived.launcher import Launcher
@@ -14,6 +14,7 @@ from ipfod.node.model import GroupStatus
 from ipfod.plan.model import GroupKey
 from ipfod.supervise.ledger import Ledger
 from ipfod.supervise.management import LoadModule
+from ipfod.supervise.rivals import RivalWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,5 +28,7 @@ class Surroundings:
     launcher: Callable[[str, KeepalivedFiles], Launcher]  # by the failover's name
     run_script: Run
     load_module: LoadModule | None
+    rivals: RivalWatch
+    addresses_seen: Callable[[Host], None]
     catch_up: Callable[[], None]  # hear the adverts that have come in: why keepalived does what it does
     dump_signal: int

@@ -9,25 +9,30 @@ from collections.abc import Callable
 from ipfod.errors import Failed
 from ipfod.node.events import Event, MasterHeard
 from ipfod.plan.model import GroupKey, Plan
+from ipfod.supervise.rivals import RivalWatch
 from ipfod.vrrp.listener import Heard, Listener
 from ipfod.vrrp.masters import MasterChange, Masters
+from ipfod.vrrp.voices import Voice, Voices
 
 log = logging.getLogger(__name__)
 
 
 class _Segment:
-    """One interface: a listener and the masters heard on it."""
+    """One interface: a listener, the masters heard on it, and everybody who speaks."""
 
     def __init__(
         self,
         interface: str,
         tell: Callable[[str, MasterChange], None],
+        speaks: Callable[[str, int, int], None],
         pass_on: Callable[[Heard], None],
     ) -> None:
         self._interface = interface
         self._tell = tell
+        self._speaks = speaks
         self._pass_on = pass_on
         self._masters = Masters()
+        self.voices = Voices()
         self._listener: Listener | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -52,7 +57,10 @@ class _Segment:
 
     def _heard(self, heard: Heard) -> None:
         now = asyncio.get_running_loop().time()
-        self._tell_all(self._masters.heard(heard.advert, now))
+        advert = heard.advert
+        self._tell_all(self._masters.heard(advert, now))
+        if self.voices.heard(advert, now):
+            self._speaks(self._interface, advert.ip_version, advert.virtual_router_id)
         self._pass_on(heard)
         if self._timer is None:
             self._arm()
@@ -89,11 +97,16 @@ class _Segment:
 class Wire:
     """Turns adverts on the interfaces of a plan into events about its groups; passes each one on as well."""
 
-    def __init__(self, emit: Callable[[Event], None], pass_on: Callable[[Heard], None]) -> None:
+    def __init__(
+        self, emit: Callable[[Event], None], rivals: RivalWatch, pass_on: Callable[[Heard], None]
+    ) -> None:
         self._emit = emit
+        self._rivals = rivals
         self._pass_on = pass_on
+        rivals.listen_to(self._voices, self._begin_anew)
         self._segments: dict[str, _Segment] = {}
         self._groups: dict[tuple[str, int, int], GroupKey] = {}
+        self._places: dict[GroupKey, tuple[str, int, int]] = {}
 
     def follow(self, plan: Plan) -> None:
         """Listen where the plan's groups are, and nowhere else."""
@@ -102,15 +115,17 @@ class Wire:
             for planned in plan.failovers.values()
             for group in planned.groups
         }
+        self._places = {key: place for place, key in self._groups.items()}
         wanted = {planned.interface for planned in plan.failovers.values()}
         for interface in self._segments.keys() - wanted:
             self._segments.pop(interface).close()
         for interface in wanted - self._segments.keys():
-            self._segments[interface] = _Segment(interface, self._tell, self._pass_on)
+            self._segments[interface] = _Segment(interface, self._tell, self._speaks, self._pass_on)
         self.listen()
         for (interface, ip_version, virtual_router_id), key in self._groups.items():
             now = self._segments[interface].current(ip_version, virtual_router_id)
             self._emit(MasterHeard(key, now.address, now.priority))
+            self._rivals.heard(key)
 
     def listen(self) -> None:
         """Open what could not be opened before; to be called when links changed."""
@@ -126,6 +141,22 @@ class Wire:
         key = self._groups.get((interface, change.ip_version, change.virtual_router_id))
         if key is not None:
             self._emit(MasterHeard(key, change.address, change.priority))
+
+    # ------------------------------------------------------------ who speaks
+
+    def _speaks(self, interface: str, ip_version: int, virtual_router_id: int) -> None:
+        if (key := self._groups.get((interface, ip_version, virtual_router_id))) is not None:
+            self._rivals.heard(key)
+
+    def _voices(self, key: GroupKey) -> tuple[Voice, ...]:
+        if (place := self._places.get(key)) is None:
+            return ()
+        now = asyncio.get_running_loop().time()
+        return self._segments[place[0]].voices.speaking(*place[1:], now)
+
+    def _begin_anew(self, key: GroupKey) -> None:
+        if (place := self._places.get(key)) is not None:
+            self._segments[place[0]].voices.begin_anew(*place[1:])
 
     def close(self) -> None:
         for segment in self._segments.values():

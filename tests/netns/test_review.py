@@ -19,6 +19,7 @@ from ipfod.node.events import Event, KeepalivedChanged
 from ipfod.node.model import GroupStatus, KeepalivedState, State
 from ipfod.supervise.failover import Supervisor
 from ipfod.supervise.ledger import Ledger
+from ipfod.supervise.rivals import RivalWatch
 from ipfod.supervise.surroundings import Surroundings
 
 VIPS = ("192.168.3.10", "192.168.3.11")
@@ -146,6 +147,8 @@ async def test_a_keepalived_that_dies_before_it_has_the_new_ids_is_started_again
                 launcher=lambda _, files: PlainLauncher(files),
                 run_script=run,
                 load_module=None,
+                rivals=RivalWatch({}, events.append, lambda _: None),
+                addresses_seen=lambda _: None,
                 catch_up=lambda: None,
                 dump_signal=await dump_signal(),
             ),

@@ -1,0 +1,73 @@
+"""Who speaks for a virtual router: new ones, gaps, good-byes, and what forged adverts can take."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+from ipfod.vrrp.packet import Advert
+from ipfod.vrrp.voices import Voices
+
+FIRST = Advert(
+    version=3,
+    ip_version=4,
+    source=IPv4Address("10.0.0.1"),
+    destination=IPv4Address("224.0.0.18"),
+    virtual_router_id=11,
+    priority=200,
+    interval_cs=10,
+    addresses=(IPv4Address("10.0.0.10"),),
+)
+SECOND = replace(FIRST, source=IPv4Address("10.0.0.2"))
+
+
+def test_one_that_goes_on_is_news_once() -> None:
+    voices = Voices()
+    assert [voices.heard(FIRST, each / 10) for each in range(5)] == [True, False, False, False, False]
+    [voice] = voices.speaking(4, 11, 0.45)
+    assert (voice.since_s, voice.last_s) == (0.0, 0.4)
+    assert voices.speaking(6, 11, 0.45) == voices.speaking(4, 12, 0.45) == ()
+
+
+def test_two_are_news_with_every_advert() -> None:
+    voices = Voices()
+    said = [voices.heard(each, at / 20) for at, each in enumerate([FIRST, SECOND] * 3)]
+    assert all(said)
+    assert [voice.advert.source for voice in voices.speaking(4, 11, 0.3)] == [FIRST.source, SECOND.source]
+
+
+def test_a_gap_begins_anew_and_silence_ends() -> None:
+    voices = Voices()
+    voices.heard(FIRST, 0.0)
+    voices.heard(FIRST, 0.5)
+    assert voices.speaking(4, 11, 0.5)[0].since_s == 0.5
+    assert voices.speaking(4, 11, 0.9)
+    assert not voices.speaking(4, 11, 0.91)
+
+
+def test_who_leaves_is_silent_at_once() -> None:
+    voices = Voices()
+    voices.heard(FIRST, 0.0)
+    voices.heard(SECOND, 0.0)
+    voices.heard(replace(FIRST, priority=0), 0.01)
+    assert [voice.advert.source for voice in voices.speaking(4, 11, 0.02)] == [SECOND.source]
+    voices.begin_anew(4, 11)
+    assert voices.speaking(4, 11, 0.02) == ()
+
+
+def test_forged_adverts_take_bounded_room() -> None:
+    voices = Voices()
+    for number in range(1000):
+        voices.heard(replace(FIRST, source=IPv4Address(number + 1)), number / 1e6)
+    assert len(voices.speaking(4, 11, 0.01)) == 8
+
+
+def test_who_left_last_and_comes_back_is_heard() -> None:
+    """The one that spoke last has left; the other goes on with the same advert."""
+    voices = Voices()
+    voices.heard(FIRST, 0.0)
+    voices.heard(SECOND, 0.01)
+    voices.heard(replace(SECOND, priority=0), 0.02)
+    voices.heard(FIRST, 0.1)
+    voices.heard(SECOND, 0.11)
+    assert len(voices.speaking(4, 11, 0.12)) == 2
