@@ -166,7 +166,8 @@ OPTIONS: tuple[Option, ...] = (
         values.script(),
         "(none)",
         "A script that keepalived runs when a group changes its state. Its arguments are INSTANCE, "
-        "the VRRP instance's name, MASTER, BACKUP, FAULT or STOP, and the priority.",
+        "the VRRP instance's name, MASTER, BACKUP, FAULT or STOP, and the priority. It is killed after "
+        "30 s; a run that fails is reported and changes nothing else.",
     ),
     _option(
         "script_user",

@@ -51,7 +51,7 @@ class Outcome:
         if self.timed_out or self.returncode is None:
             return f"no answer within {self.timeout_s:g} s"
         if self.returncode < 0:
-            return f"killed by {_signal_name(-self.returncode)}"
+            return f"killed by {signal_name(-self.returncode)}"
         return f"exit status {self.returncode}"
 
 
@@ -271,7 +271,8 @@ def _reason(error: Exception, program: str) -> str:
     return error.strerror
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """`SIGSEGV`, or `signal 35`."""
     try:
         return signal.Signals(number).name
     except ValueError:

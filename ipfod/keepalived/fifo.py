@@ -1,4 +1,4 @@
-"""keepalived's notifications, from a FIFO that is ours.
+"""keepalived's notifications, and how its notify scripts ended, from a FIFO that is ours.
 
 keepalived removes and makes anew a FIFO of its own making at each reload, and keeps one that it finds. Opened
 for reading and writing it never reports end of file, and what is written while ipfod is down waits in it
@@ -17,27 +17,30 @@ from pathlib import Path
 
 READ_BYTES = 65536  # the capacity of a pipe, pipe(7)
 LINE_MAX = 4096  # PIPE_BUF: keepalived writes each line in one piece
-PRIORITY_MAX = 255  # RFC 9568 5.2.4
-_LINE = re.compile(r'(INSTANCE|GROUP) "([^"]{1,255})" ([A-Z_]{1,32}) ([0-9]{1,3})', re.ASCII)
+NUMBER_MAX = 255  # priorities (RFC 9568 5.2.4) and exit statuses
+_LINE = re.compile(r'(INSTANCE|GROUP|NOTIFY) "([^"]{1,255})" ([A-Z_]{1,32}) ([0-9]{1,3})', re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One line: what it is about, its name, keepalived's word for the event, the effective priority."""
+    """One line: what it is about, its name, a word for the event, and a number.
+
+    keepalived's own have its word and the effective priority; see `notify.py` for those of kind NOTIFY.
+    """
 
     kind: str
     name: str
     word: str
-    priority: int
+    number: int
 
 
 def parse(line: bytes) -> Notification | None:
-    """Read one line, None if it is none of keepalived's."""
+    """Read one line, None if it is none of ours."""
     match = _LINE.fullmatch(line.decode("ascii", "replace"))
     if match is None:
         return None
-    kind, name, word, priority = match.groups()
-    return Notification(kind, name, word, int(priority)) if int(priority) <= PRIORITY_MAX else None
+    kind, name, word, number = match.groups()
+    return Notification(kind, name, word, int(number)) if int(number) <= NUMBER_MAX else None
 
 
 class NotificationFifo:

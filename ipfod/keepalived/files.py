@@ -24,14 +24,14 @@ class KeepalivedFiles:
         return self.directory / "keepalived.conf.new"
 
     @property
-    def trial(self) -> Path:
-        """A candidate with root in place of the scripts' user, which keepalived 2.2.7 can test."""
-        return self.directory / "keepalived.conf.trial"
-
-    @property
     def release(self) -> Path:
         """Commands for ip(8) that take the VIPs off: the unit runs them when keepalived has ended."""
         return self.directory / "release"
+
+    @property
+    def notify(self) -> Path:
+        """The wrapper around the notify script."""
+        return self.directory / "notify"
 
     @property
     def fifo(self) -> Path:

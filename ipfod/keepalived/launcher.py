@@ -17,8 +17,7 @@ from typing import Protocol
 from ipfod.errors import Failed
 from ipfod.host.processes import children, command_line, end, ended, is_zombie
 from ipfod.host.run import ENVIRONMENT, PATH, run
-from ipfod.keepalived.files import KeepalivedFiles, write_atomically
-from ipfod.keepalived.render import as_root
+from ipfod.keepalived.files import KeepalivedFiles
 
 START_S = 5.0
 STOP_S = 5.0  # it leaves after a fixed second, later if there are thousands of addresses to remove
@@ -67,10 +66,6 @@ def _appending(path: str, flags: int) -> int:
 async def test_configuration(files: KeepalivedFiles) -> None:
     """Let keepalived judge the candidate file. Raises Failed with its complaints."""
     outcome = await run([keepalived_binary(), "-t", "-f", str(files.candidate)], timeout_s=TEST_S)
-    if outcome.returncode == -signal.SIGTERM and not outcome.timed_out:
-        # keepalived 2.2.7 at a script of a user other than root (upstream issue 2617)
-        write_atomically(files.trial, as_root(files.candidate.read_text()))
-        outcome = await run([keepalived_binary(), "-t", "-f", str(files.trial)], timeout_s=TEST_S)
     if outcome.returncode != 0:
         raise Failed(f"keepalived refuses its configuration ({outcome.sentence}): {outcome.output.strip()}")
 

@@ -6,17 +6,16 @@ weight 1, by which ipfod steers it without a reload.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from ipaddress import IPv6Address
 
 from ipfod.config.model import Address, Failover, Preemption, PreemptionMode
 from ipfod.keepalived.files import KeepalivedFiles
+from ipfod.keepalived.notify import command
 from ipfod.plan.model import FailoverPlan, Group
 
 # What fits into one advert at an MTU of 1500 (measured, keepalived 2.2.7): IPv4's count is an 8-bit field.
 ADVERT_MAX = 255
-ROOT = "root"
 
 # Two gratuitous ARPs at the change and two a second later; one every 30 s heals caches that missed them. A
 # master that hears a lesser one says so again, otherwise clients keep the wrong MAC after a healed partition.
@@ -24,6 +23,8 @@ GLOBAL = """\
     max_auto_priority -1
     dynamic_interfaces
     enable_script_security
+    script_user root
+    reload_check_config
     vrrp_garp_master_delay 1
     vrrp_garp_master_repeat 2
     vrrp_garp_master_refresh 30
@@ -45,28 +46,11 @@ def render(plan: FailoverPlan, files: KeepalivedFiles) -> str:
         f"    router_id {failover.name}\n",
         f"    vrrp_version {failover.vrrp_version}\n",
         GLOBAL,
-        *_scripts(failover),
         f"    vrrp_notify_fifo {files.fifo}\n",
         "}\n",
     ]
     parts += [_instance(failover, plan.interface, group, files) for group in plan.groups]
     return "".join(parts)
-
-
-def _scripts(failover: Failover) -> list[str]:
-    """The user of the notify script, and keepalived's own check of a file before it reloads it.
-
-    In a check keepalived 2.2.7 kills itself at the first script of a user other than root (upstream issue
-    2617), and reloads nothing. The check is left out then; the file has passed ipfod's test.
-    """
-    user = ROOT if failover.notify_script is None else failover.script_user
-    check = ["    reload_check_config\n"] if user == ROOT else []
-    return [f"    script_user {user}\n", *check]  # 2.2.7 wants a user for the FIFO too
-
-
-def as_root(text: str) -> str:
-    """The same configuration with the notify script run by root, for a test that keepalived 2.2.7 survives."""
-    return re.sub(r"^    script_user \S+$", f"    script_user {ROOT}", text, count=1, flags=re.MULTILINE)
 
 
 def advertised(failover: Failover, group: Group) -> tuple[Address, ...]:
@@ -105,7 +89,7 @@ def _instance(failover: Failover, interface: str, group: Group, files: Keepalive
         *_preemption(group.preemption.preemption),
         *_authentication(failover, version),
         *_unicast(group),
-        *([f'    notify "{failover.notify_script}"'] if failover.notify_script else []),
+        *([f'    notify "{command(files)}"'] if failover.notify_script else []),
         *_addresses("virtual_ipaddress", failover, in_advert),
         *_addresses("virtual_ipaddress_excluded", failover, excluded),
         "    track_file {",

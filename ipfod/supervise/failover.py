@@ -16,6 +16,7 @@ from ipfod.keepalived.dump import InstanceDump, request_dump
 from ipfod.keepalived.fifo import Notification, NotificationFifo
 from ipfod.keepalived.files import KeepalivedFiles, write_atomically
 from ipfod.keepalived.launcher import test_configuration
+from ipfod.keepalived.notify import KIND, wrapper
 from ipfod.keepalived.render import render
 from ipfod.keepalived.reread import release_commands
 from ipfod.keepalived.track import FAULT, TrackFiles
@@ -24,6 +25,7 @@ from ipfod.node.model import KeepalivedState, ProblemCode, State
 from ipfod.plan.model import FailoverPlan, Group, GroupKey
 from ipfod.supervise.farewell import Farewell, virtual_ip_addresses
 from ipfod.supervise.health import Health
+from ipfod.supervise.notifying import NotifyWatch
 from ipfod.supervise.preempting import preempting, still
 from ipfod.supervise.problems import ProblemBook
 from ipfod.supervise.steering import track_value
@@ -61,6 +63,7 @@ class Supervisor:
         self._farewell = Farewell(surroundings.netlink)
         self._health = Health(plan.name, surroundings.emit, surroundings.run_script, self.steer)
         self._problems = ProblemBook(f"failover {plan.name}", surroundings.emit)
+        self._notify = NotifyWatch(plan.name, surroundings.emit)
         self._turn = asyncio.Lock()
         self._watches: list[ProcessWatch] = []
         self._lost = asyncio.Event()
@@ -115,6 +118,8 @@ class Supervisor:
             self._farewell.prepare(plan)
             self._around.ledger.order(still(old, plan, self._around.groups, self._around.ledger.orders))
             await self._health.update(old, plan)
+            if old.failover.notify_script != plan.failover.notify_script:
+                self._notify.forget()
             self._steer()
             await self._put_in_force()
             self._track.keep_only({group.name for group in plan.groups})
@@ -133,6 +138,7 @@ class Supervisor:
             self._around.emit(KeepalivedChanged(self.name, KeepalivedState.STOPPED, 0, text))
             self._problems.clear()
             self._health.forget()
+            self._notify.forget()
             self._files.remove()
 
     async def close(self) -> None:
@@ -194,6 +200,7 @@ class Supervisor:
         self._files.prepare()  # somebody may have cleaned /run
         self._fifo.open()
         self._steer()
+        self._wrap()
         await self._install(self._text(self.plan))
         self._running(await self._launcher.start(), text)
 
@@ -206,6 +213,7 @@ class Supervisor:
     async def _put_in_force(self) -> None:
         """Give the running keepalived the plan's configuration, if it is another one."""
         text = self._text(self.plan)
+        self._wrap()
         pid = await self._launcher.running()
         if text == self._text_in_force() or not pid:
             return
@@ -230,6 +238,11 @@ class Supervisor:
         if text != self._text_in_force():
             write_atomically(self._files.configuration, text)
         self._files.candidate.unlink(missing_ok=True)
+
+    def _wrap(self) -> None:
+        """Write what keepalived runs as notify script; it is read at each run."""
+        if text := wrapper(self.plan.failover, self._files):
+            write_atomically(self._files.notify, text)
 
     def _text_in_force(self) -> str:
         try:
@@ -256,10 +269,13 @@ class Supervisor:
                 )
 
     def _said(self, notification: Notification) -> None:
+        name, priority = notification.name, notification.number
+        if notification.kind == KIND:
+            self._notify.ended(self.plan.failover, name, notification.number)
+            return
         self._lines += 1
         if notification.kind != "INSTANCE":
             return
-        name, priority = notification.name, notification.priority
         if (state := STATES.get(notification.word)) is not None:
             self._around.catch_up()
             self._around.emit(InstanceReported(self.name, name, state, priority, resync=self._catching_up))

@@ -55,7 +55,7 @@ class Keepalived:
         self.fifo.close()
 
     def said(self, name: str) -> list[tuple[str, int]]:
-        return [(line.word, line.priority) for line in self.heard if line.name == name]
+        return [(line.word, line.number) for line in self.heard if line.name == name]
 
     async def says(self, name: str, *words: str) -> None:
         await until(

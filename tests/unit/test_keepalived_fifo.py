@@ -21,17 +21,17 @@ PIPE_BYTES = 65536
 names = st.text(st.characters(codec="ascii", exclude_characters='"\n'), min_size=1, max_size=80)
 notifications = st.builds(
     Notification,
-    kind=st.sampled_from(["INSTANCE", "GROUP"]),
+    kind=st.sampled_from(["INSTANCE", "GROUP", "NOTIFY"]),
     name=names,
     word=st.sampled_from(
-        ["MASTER", "BACKUP", "FAULT", "STOP", "DELETED", "MASTER_RX_LOWER_PRI", "BACKUP_PRIORITY"]
+        ["MASTER", "BACKUP", "FAULT", "STOP", "DELETED", "MASTER_RX_LOWER_PRI", "BACKUP_PRIORITY", "ENDED"]
     ),
-    priority=st.integers(0, 255),
+    number=st.integers(0, 255),
 )
 
 
 def text(said: Notification) -> str:
-    return f'{said.kind} "{said.name}" {said.word} {said.priority}'
+    return f'{said.kind} "{said.name}" {said.word} {said.number}'
 
 
 def line(said: Notification) -> bytes:

@@ -13,7 +13,7 @@ from plans import HERE, NO_ANCHORS, failover, failover_texts, plan
 
 from ipfod.addresses import InterfaceAddress
 from ipfod.keepalived.files import KeepalivedFiles
-from ipfod.keepalived.render import advertised, as_root, render
+from ipfod.keepalived.render import advertised, render
 from ipfod.keepalived.reread import virtual_ips_in
 from ipfod.plan.model import FailoverPlan, Here
 from ipfod.plan.planning import plan_failover
@@ -143,32 +143,16 @@ def test_every_instance_has_a_track_file_of_its_own() -> None:
     assert blocks(text, " {4}track_file") == [["web_VIP_1"], ["web_VIP_2"]]
 
 
-def test_scripts_are_run_by_their_user_and_never_insecurely() -> None:
+def test_keepalived_runs_the_wrapper_of_a_notify_script() -> None:
     text = rendered('virtual_ips = "10.1.0.1"\nnotify_script = "/etc/ipfod/notify.sh"\nscript_user = "daemon"')
-    assert "    script_user daemon\n" in text
-    assert "    enable_script_security\n" in text
-    assert '    notify "/etc/ipfod/notify.sh"\n' in text
+    assert "    enable_script_security\n    script_user root\n" in text
+    assert '    notify "/bin/sh /run/ipfod/web/notify"\n' in text
     assert "notify " not in rendered('virtual_ips = "10.1.0.1"').replace("vrrp_notify", "")
 
 
-@pytest.mark.parametrize(
-    ("lines", "checked"),
-    [
-        ("", True),
-        ('script_user = "daemon"', True),
-        ('notify_script = "/etc/ipfod/notify.sh"', True),
-        ('notify_script = "/etc/ipfod/notify.sh"\nscript_user = "daemon"', False),
-    ],
-)
-def test_keepalived_checks_a_file_before_a_reload_where_it_survives_the_check(
-    lines: str, checked: bool
-) -> None:
-    text = rendered(f'virtual_ips = "10.1.0.1"\n{lines}\n')
-    assert ("    reload_check_config\n" in text) is checked
-    assert "script_user daemon" not in as_root(text)
-    assert as_root(text).replace("script_user root", "") == text.replace("script_user daemon", "").replace(
-        "script_user root", ""
-    )
+def test_another_notify_script_changes_nothing_that_keepalived_reads() -> None:
+    one = rendered('virtual_ips = "10.1.0.1"\nnotify_script = "/etc/ipfod/one.sh"')
+    assert one == rendered('virtual_ips = "10.1.0.1"\nnotify_script = "/etc/two.sh"\nscript_user = "daemon"')
 
 
 @settings(deadline=None, max_examples=30)
