@@ -128,7 +128,7 @@ class Daemon:
         """What an earlier ipfod had taken and was ordered."""
         self._ledger.load()
         self._maintenance.restore()
-        self._stances.expire()
+        self._stances.recall()
         stack.callback(self._stances.close)
         stack.callback(self._unserved.close)
         stack.push_async_callback(self._strays.aclose)

@@ -86,9 +86,10 @@ class Fleet:
             complaints = await self._put_in_force(await self._around.netlink.host())
             if (problem := self._unfinished.get(failover)) is not None:
                 raise Failed(problem.text, hint=problem.hint)
-            refused = [each.what for each in complaints if each.key == "keepalived"]
+            file = next((each.source.file for each in self._loading.failovers if each.name == failover), None)
+            refused = [each.what for each in complaints if each.key == "keepalived" and each.file == file]
             if refused:
-                ledger.order(before)
+                ledger.order(replace(ledger.orders, preemption=before.preemption))
                 raise Failed(f"{failover}: {'; '.join(refused)}")
 
     def supervisor(self, failover: str) -> Supervisor:

@@ -7,10 +7,14 @@ import time
 from collections.abc import Callable
 
 from ipfod.node.model import Transition
-from ipfod.node.orders import Stance
+from ipfod.node.orders import Stance, StanceKind
 from ipfod.plan.model import GroupKey
+from ipfod.plan.placement import CLAIM_HOLDING, CLAIM_TAKING
 from ipfod.supervise.ledger import Ledger
 from ipfod.supervise.steering import outlives
+
+TAKING = Stance(StanceKind.CLAIM, CLAIM_TAKING)
+HOLDING = Stance(StanceKind.CLAIM, CLAIM_HOLDING)
 
 
 def boot_time_s() -> float:
@@ -41,6 +45,13 @@ class Stances:
         stance = self.get(change.group)
         if stance is not None and not outlives(stance, change):
             self.set(change.group, None)
+
+    def recall(self) -> None:
+        """Take up the stances of an earlier ipfod, which may have ended in the middle of a take-over."""
+        for key, stance in self._ledger.orders.stances.items():
+            if stance == TAKING:
+                self.set(key, HOLDING)
+        self.expire()
 
     def expire(self) -> None:
         """Drop what is over, and come back for the next one."""

@@ -28,6 +28,8 @@ def track_value(
         return FAULT
     if stance is None:
         return FIT
+    if stance.kind is StanceKind.CLAIM:
+        return max(FIT, stance.priority - group.priority)
     return stance.priority - group.priority
 
 

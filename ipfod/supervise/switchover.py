@@ -24,7 +24,7 @@ from ipfod.node.orders import Stance, StanceKind
 from ipfod.plan.model import Group, GroupKey
 from ipfod.plan.placement import CLAIM_HOLDING, CLAIM_TAKING
 from ipfod.supervise.failover import Supervisor
-from ipfod.supervise.stances import Stances, boot_time_s
+from ipfod.supervise.stances import HOLDING, TAKING, Stances, boot_time_s
 
 log = logging.getLogger(__name__)
 
@@ -125,9 +125,10 @@ class Switchover:
             await self._take(status, f"take-over by {who}")
 
     async def close(self) -> None:
-        """Wait for what is still to be put back."""
-        if self._settling:
-            await asyncio.wait(self._settling)
+        """End; what is still to be put back the next ipfod puts back when it starts."""
+        for task in self._settling:
+            task.cancel()
+        await asyncio.gather(*self._settling, return_exceptions=True)
 
     # ------------------------------------------------------------ giving
 
@@ -172,10 +173,8 @@ class Switchover:
 
     async def _until_beatable(self, status: GroupStatus) -> None:
         """Wait for a master that has just taken the group by order itself: it claims less a moment later."""
-        key, interval_s = (
-            status.group.key,
-            self._supervisor_of(status.group.key).plan.failover.advert_interval_s,
-        )
+        key = status.group.key
+        interval_s = self._supervisor_of(key).plan.failover.advert_interval_s
         patience_s = 2 * SETTLING_INTERVALS * interval_s + LOWERED_S
         if not await self._until(lambda: self._status(key).master_priority < CLAIM_TAKING, patience_s):
             status = self._status(key)
@@ -191,7 +190,7 @@ class Switchover:
         self._emit(Intended(key, intent))
         taken = False
         try:
-            self._stances.set(key, Stance(StanceKind.CLAIM, CLAIM_TAKING))
+            self._stances.set(key, TAKING)
             await supervisor.let_preempt(key, True)
             patience_s = TAKING_INTERVALS * interval_s + TAKING_GRACE_S
             taken = await self._until(lambda: self._status(key).state is State.MASTER, patience_s)
@@ -210,9 +209,8 @@ class Switchover:
             try:
                 # An advert of the old master may be under way still: at equal priority it would win.
                 await asyncio.sleep(SETTLING_INTERVALS * supervisor.plan.failover.advert_interval_s)
-                held = Stance(StanceKind.CLAIM, max(group.priority, CLAIM_HOLDING))
-                if self._stances.get(group.key) == Stance(StanceKind.CLAIM, CLAIM_TAKING):
-                    self._stances.set(group.key, held)
+                if self._stances.get(group.key) == TAKING:
+                    self._stances.set(group.key, HOLDING)
                 await supervisor.let_preempt(group.key, False)
             except (IpfodError, OSError) as error:
                 log.warning("%s: its preemption policy is not back in force yet: %s", group.name, error)

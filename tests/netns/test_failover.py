@@ -143,7 +143,7 @@ async def test_the_notify_script_gets_four_arguments(pair: Lab) -> None:
     await until(lambda: said("4:INSTANCE web_VIP_1 BACKUP 200"), what="the script heard of BACKUP")
     await until(lambda: said("4:INSTANCE web_VIP_1 MASTER 200"), what="the script heard of MASTER")
     await owner.kill_ipfod(signal.SIGTERM)
-    await until(lambda: said("4:INSTANCE web_VIP_1 STOP 200"), what="the script heard of STOP")
+    await until(lambda: said("4:INSTANCE web_VIP_1 STOP 1"), what="the script heard of STOP")
 
 
 async def test_unicast_with_the_own_address_among_the_peers(pair: Lab) -> None:

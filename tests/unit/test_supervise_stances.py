@@ -14,7 +14,7 @@ from ipfod.node.orders import Stance, StanceKind
 from ipfod.plan.model import GroupKey
 from ipfod.supervise import stances as under_test
 from ipfod.supervise.ledger import Ledger
-from ipfod.supervise.stances import Stances, boot_time_s
+from ipfod.supervise.stances import HOLDING, TAKING, Stances, boot_time_s
 
 FIRST, SECOND, OTHER = GroupKey("web", 1), GroupKey("web", 2), GroupKey("db", 1)
 CLAIM = Stance(StanceKind.CLAIM, 253)
@@ -124,8 +124,17 @@ async def test_what_ended_while_no_ipfod_ran_is_dropped_when_it_starts(kept: Kep
     clock.now_s = 1011.0
     started = Kept(kept.file)
     assert started.stances.get(FIRST) is not None
-    started.stances.expire()
+    started.stances.recall()
     assert started.stances.get(FIRST) is None
+    assert started.steered == [FIRST]
+
+
+async def test_a_take_over_that_was_cut_short_claims_no_more_than_it_takes_to_hold(kept: Kept) -> None:
+    kept.stances.set(FIRST, TAKING)
+    kept.stances.close()
+    started = Kept(kept.file)
+    started.stances.recall()
+    assert started.stances.get(FIRST) == HOLDING
     assert started.steered == [FIRST]
 
 
