@@ -140,7 +140,7 @@ async def test_reload_without_a_file_releases_its_vips_and_nothing_else(pair: La
         await asyncio.sleep(0.5)
     assert meter.result().lost == 0
     assert [failover["name"] for failover in (await status(node))["failovers"]] == ["web"]
-    assert (await node.run(["ls", "/run/ipfod"])).stdout.split() == ["accepted.d", "daemon.lock", "web"]
+    assert (await node.run(["ls", "/run/ipfod"])).stdout.split() == ["accepted.d", "boot", "daemon.lock", "web"]
 
 
 async def _released(lab: Lab, virtual_ip: str) -> bool:

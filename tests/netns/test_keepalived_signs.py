@@ -23,6 +23,7 @@ from ipfod.keepalived.files import KeepalivedFiles
 from ipfod.keepalived.launcher import PlainLauncher, dump_signal
 from ipfod.keepalived.track import FAULT, FIT, TrackFiles
 from ipfod.plan.model import Here
+from ipfod.supervise.failover import STATES
 
 THREE = 'virtual_ips = "10.1.0.1-3"\nvip_groups = 2\npreemption = "preempt"\npriority = 200'
 FIRST, SECOND = "web_VIP_1", "web_VIP_2"
@@ -56,6 +57,10 @@ class Keepalived:
 
     def said(self, name: str) -> list[tuple[str, int]]:
         return [(line.word, line.number) for line in self.heard if line.name == name]
+
+    def state(self, name: str) -> str:
+        """The last state that it said, "" before the first."""
+        return next((word for word, _ in reversed(self.said(name)) if word in STATES), "")
 
     async def says(self, name: str, *words: str) -> None:
         await until(
@@ -253,10 +258,9 @@ async def test_of_two_nodes_one_is_master_and_the_other_hears_it(toml: str, tmp_
             await nodes[0].start()
             with other.inside():
                 await nodes[1].start()
-            await until(lambda: sum(("MASTER" in str(each.heard)) for each in nodes) == 1, "a master")
+            await until(lambda: sorted(each.state(FIRST) for each in nodes) == ["BACKUP", "MASTER"], "a master")
             await asyncio.sleep(1.0 if "version" not in toml else 3.9)  # longer than the master-down time
-            last = [each.said(FIRST)[-1][0] for each in nodes]
-            assert sorted(last) == ["BACKUP", "MASTER"]
+            assert sorted(each.state(FIRST) for each in nodes) == ["BACKUP", "MASTER"]
         finally:
             for each in nodes:
                 await each.stop()

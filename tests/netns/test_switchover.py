@@ -23,6 +23,7 @@ from scenario import PORT, each_on_one, group, no_traceback, on_node, problems, 
 from ipfod.lab.lab import Lab
 from ipfod.lab.node import Node
 from ipfod.lab.watch import AddressWatch
+from ipfod.plan.placement import CLAIM_HOLDING
 
 THREE_VIPS = ("192.168.3.10", "192.168.3.11", "192.168.3.12")
 
@@ -112,7 +113,11 @@ async def test_what_was_taken_by_order_is_kept_until_it_is_lost(pair: Lab) -> No
     await other.start_ipfod()
     await asyncio.sleep(1.0)
     await on_node(pair, other, [VIP])
-    assert (await group(other, "web_VIP_1"))["priority"] == 253
+
+    async def claims_enough() -> bool:
+        return int((await group(other, "web_VIP_1"))["priority"]) == CLAIM_HOLDING
+
+    await until(claims_enough, what="it claims what it takes to hold the group")
     for node in (preferred, other, preferred):  # who asks last has it
         assert (await on_group(node, "TakeOver")).error == ""
         await on_node(pair, node, [VIP])
