@@ -1,0 +1,102 @@
+"""docs/operating.md, typed word for word at two booted nodes: each command prints what the text says."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from scenario import configure, on_node, until
+
+from node.booted import BootedNode
+from node.booted_lab import BootedLab
+from node.package import ROOT
+
+GUIDE = (ROOT / "docs/operating.md").read_text()
+VIPS = ("192.168.3.10", "192.168.3.11")
+PROMPT = re.compile(r"    (node[12])# (.*)")
+ALONE = "<!-- ipfod is stopped on node2 -->"
+REBOOT = "systemctl reboot"
+UNNOTICED_MS = 50.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command, where it is typed, and what is printed."""
+
+    node: str
+    command: str
+    printed: str
+    alone: bool = False
+
+
+def steps(text: str) -> Iterator[Step]:
+    """The commands of the guide in its order."""
+    for section in text.split("\n## "):
+        lines = iter(section.splitlines())
+        alone = False
+        found: list[Step] = []
+        for line in lines:
+            alone = alone or line == ALONE
+            if prompt := PROMPT.fullmatch(line):
+                found.append(Step(prompt[1], prompt[2], "", alone))
+            elif line.startswith("    ") and found:
+                last = found.pop()
+                found.append(Step(last.node, last.command, f"{last.printed}{line[4:]}\n", last.alone))
+        yield from found
+
+
+def without_figures(text: str) -> list[str]:
+    """What is printed, without what is another each time: times, spans of time, process IDs, widths of columns."""
+    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}", "TIME", text)
+    text = re.sub(r"\b\d+ (ms|s|min)\b", "SPAN", text)
+    text = re.sub(r"\(pid \d+\)", "(pid)", text)
+    return [" ".join(line.split()) for line in text.splitlines() if line]
+
+
+async def typed(node: BootedNode, step: Step) -> None:
+    """Type a command; what only shows is looked at until it shows that, as a reader would."""
+    seen = ""
+
+    async def as_printed() -> bool:
+        nonlocal seen
+        done = await node.run(["bash", "-c", step.command], timeout_s=60)
+        seen = done.stdout + done.stderr
+        return without_figures(seen) == without_figures(step.printed)
+
+    if step.command.startswith(("ipfoctl status", "ipfoctl history")):
+        try:
+            await until(as_printed, what=step.command)
+        except AssertionError:
+            assert without_figures(seen) == without_figures(step.printed), step
+    else:
+        assert await as_printed(), f"{step}: printed {seen}"
+
+
+async def test_each_task_is_done_by_its_commands_and_costs_no_packet(pair: BootedLab) -> None:
+    nodes: Mapping[str, BootedNode] = {node.name: node for node in pair.booted}
+    [file] = re.findall("```toml\n# /etc/ipfod/web.toml\n(.*?)```", GUIDE, re.DOTALL)
+    configure(pair.booted, file)
+    for node, vip in zip(pair.booted, VIPS, strict=True):  # the second takes from the first what it prefers
+        await node.systemctl("enable", "--now", "ipfod", check=True)
+        await on_node(pair, node, [vip])
+    listed = list(steps(GUIDE))
+    assert len(listed) == sum(GUIDE.count(f"# {name}") for name in ("ipfoctl ", "systemctl", "sed"))
+    async with pair.meter(VIPS) as meter:
+        for step in listed:
+            await one(nodes, step)
+    assert meter.result().longest_ms <= UNNOTICED_MS
+
+
+async def one(nodes: Mapping[str, BootedNode], step: Step) -> None:
+    node = nodes[step.node]
+    if step.command == REBOOT:
+        await node.reboot()
+    elif step.alone:
+        await nodes["node2"].systemctl("stop", "ipfod", check=True)
+        await typed(node, step)
+        await nodes["node2"].systemctl("start", "ipfod", check=True)
+    else:
+        await asyncio.sleep(1.0)  # nobody types faster
+        await typed(node, step)
