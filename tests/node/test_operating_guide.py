@@ -48,7 +48,7 @@ def steps(text: str) -> Iterator[Step]:
 
 
 def without_figures(text: str) -> list[str]:
-    """What is printed, without what is another each time: times, spans of time, process IDs, widths of columns."""
+    """What is printed, without what differs each time: times, spans, process IDs, widths of columns."""
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}", "TIME", text)
     text = re.sub(r"\b\d+ (ms|s|min)\b", "SPAN", text)
     text = re.sub(r"\(pid \d+\)", "(pid)", text)
