@@ -41,8 +41,8 @@ async def stay(lab: BootedLab, owner: BootedNode, *orders: list[str]) -> None:
         await owner.run(order, check=True)
         await asyncio.sleep(BACK_S)
         await each_on_one(lab, VIPS, timeout_s=BACK_S)
-        taken = [name for name in await problems(owner) if name.startswith(("vip-", "split-"))]
-        assert not taken, order
+        wrong = {code: text for code, text in (await problems(owner)).items() if code[:4] in ("vip-", "spli")}
+        assert not wrong, f"after {order}: {wrong}\n{(await owner.ipfoctl('status')).stdout}"
     assert (await group(owner, "web_VIP_1"))["since"] > before  # something was taken off, or this shows nothing
 
 
