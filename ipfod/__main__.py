@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import os
 import sys
 import traceback
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 
 from ipfod import __version__
 from ipfod.errors import IpfodError
+from ipfod.journal import open_log
 
 FAILED = 1
 
@@ -19,7 +19,7 @@ FAILED = 1
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 1 failed, 2 usage."""
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=_format())
+    open_log()
     if os.geteuid() != 0:
         print("ipfod: only root may do this", file=sys.stderr)
         return FAILED
@@ -64,11 +64,6 @@ def _cleanup() -> int:
     from ipfod.cleanup import cleanup
 
     return asyncio.run(cleanup())
-
-
-def _format() -> str:
-    """The journal adds time and name by itself, see JOURNAL_STREAM in systemd.exec(5)."""
-    return "%(message)s" if "JOURNAL_STREAM" in os.environ else "%(asctime)s %(levelname)s %(message)s"
 
 
 if __name__ == "__main__":

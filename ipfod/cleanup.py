@@ -195,5 +195,5 @@ async def _release(
 
 def _remove_files() -> None:
     shutil.rmtree(paths.RUNTIME, ignore_errors=True)
-    for path in (paths.STATE_FILE, statefile.damaged(paths.STATE_FILE)):
+    for path in (paths.STATE_FILE, statefile.damaged(paths.STATE_FILE), paths.HISTORY):
         path.unlink(missing_ok=True)

@@ -17,13 +17,15 @@ from ipfod.errors import Failed, IpfodError
 from ipfod.host.listeners import ListenerEvents
 from ipfod.host.netlink import Netlink
 from ipfod.host.notify import Notifier, watchdog_interval_s
+from ipfod.journal import tell
 from ipfod.keepalived.dump import InstanceDump
 from ipfod.keepalived.launcher import dump_signal
 from ipfod.lock import DaemonLock
-from ipfod.node.events import Change, Event, NodeChanged, ProblemCleared, ProblemRaised
+from ipfod.node.events import Change, Event
 from ipfod.node.model import State, Transition
 from ipfod.node.node import Node
 from ipfod.supervise.blocking import BlockingWatch
+from ipfod.supervise.chronicle import Chronicle
 from ipfod.supervise.fleet import Fleet
 from ipfod.supervise.guard import FirewallGuard
 from ipfod.supervise.ledger import Ledger
@@ -56,6 +58,7 @@ class Daemon:
         self._notifier = Notifier()
         self._netlink = Netlink()
         self._ledger = Ledger(self._emit)
+        self._chronicle = Chronicle(self._node, self._emit)
         self._stances = Stances(self._ledger, lambda key: self._fleet.steer_group(key))
         self._switchover = Switchover(
             self._node.groups, lambda name: self._fleet.supervisor(name), self._stances, self._emit
@@ -127,6 +130,8 @@ class Daemon:
     def _recall(self, stack: AsyncExitStack) -> None:
         """What an earlier ipfod had taken and was ordered."""
         self._ledger.load()
+        self._chronicle.load()
+        stack.push_async_callback(self._chronicle.aclose)
         self._maintenance.restore()
         self._stances.recall()
         stack.callback(self._stances.close)
@@ -163,6 +168,7 @@ class Daemon:
             asyncio.create_task(self._guard.watch_zones(), name="firewalld guard"),
             asyncio.create_task(self._guard.watch_legacy(), name="legacy iptables"),
             asyncio.create_task(self._blocking.watch(), name="proof that adverts get through"),
+            asyncio.create_task(self._chronicle.watch(), name="history"),
             asyncio.create_task(self._watch_bus(), name="bus"),
             asyncio.create_task(self._answer_watchdog(), name="watchdog"),
         }
@@ -243,7 +249,7 @@ class Daemon:
         if changes:
             self._service.publish(changes)
             self._follow(changes)
-            told = [change for change in changes if _log(change)]
+            told = [change for change in changes if tell(change)]
             if told:
                 self._notifier.status(self._summary())
 
@@ -251,6 +257,7 @@ class Daemon:
         """Those who wait for what the node sees."""
         for change in changes:
             if isinstance(change, Transition):
+                self._chronicle.follow(change)
                 self._stances.follow(change)
                 self._rivals.follow(change)
         self._switchover.seen()
@@ -272,19 +279,3 @@ class Daemon:
 
 def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _log(change: Change) -> bool:
-    """Write what an administrator wants to read later; False if it is nothing of that kind."""
-    match change:
-        case Transition():
-            log.info("%s: %s -> %s: %s", change.group_name, change.old, change.new, change.reason)
-        case NodeChanged() if "maintenance" in change.fields:
-            log.info("maintenance was entered or left")
-        case ProblemRaised(problem):
-            log.warning("%s: %s (%s)", problem.code, problem.text, problem.hint)
-        case ProblemCleared(problem):
-            log.info("%s is over: %s", problem.code, problem.object)
-        case _:
-            return False
-    return True

@@ -8,6 +8,7 @@ from pathlib import Path
 CONFIGURATION = Path("/etc/ipfod")
 RUNTIME = Path("/run/ipfod")  # goes at reboot
 STATE_FILE = Path("/var/lib/ipfod/state.json")
+HISTORY = STATE_FILE.with_name("history")
 # Failovers are directories of RUNTIME; a failover's name has no dot, so these cannot meet one.
 ACCEPTED = RUNTIME / "accepted.d"  # the last version of each configuration file that could be used
 LOCK = RUNTIME / "daemon.lock"

@@ -5,12 +5,12 @@
 set -euo pipefail
 
 debian=(
-    keepalived nftables python3-nftables python3-venv dbus iproute2 util-linux iputils-ping procps kmod iptables
-    libglib2.0-bin systemd
+    keepalived nftables python3-nftables python3-systemd python3-venv dbus iproute2 util-linux iputils-ping procps kmod
+    iptables libglib2.0-bin systemd
 )
 fedora=(
-    keepalived nftables python3-nftables python3-pip dbus-daemon dbus-tools iproute util-linux iputils procps-ng kmod
-    iptables-nft glib2 systemd
+    keepalived nftables python3-nftables python3-systemd python3-pip dbus-daemon dbus-tools iproute util-linux iputils
+    procps-ng kmod iptables-nft glib2 systemd
 )
 if [[ ${1:-} == rpm ]]; then
     debian=(rpm rpmlint)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ipfod import __version__
 from ipfod.ctl.console import Console, complain, open_console
-from ipfod.ctl.durations import seconds
+from ipfod.ctl.durations import seconds, since_usec
 from ipfod.ctl.failures import CommandFailed, ConfigurationRefused, Exit
 from ipfod.errors import IpfodError
 
@@ -102,7 +102,8 @@ def _command(options: argparse.Namespace, console: Console) -> Exit:
         case "history":
             from ipfod.ctl import transitions
 
-            return transitions.history(options.limit, console, as_json=options.json)
+            wanted = transitions.Wanted(options.target, options.since, options.limit)
+            return transitions.history(wanted, console, as_json=options.json)
         case "events":
             from ipfod.ctl import transitions
 
@@ -170,6 +171,11 @@ def _parser() -> argparse.ArgumentParser:
     into = "where NAME.toml goes (default: the current directory)"
     imports.add_argument("-o", dest="directory", metavar="DIR", type=Path, default=Path(), help=into)
     history = command("history", "the last changes of state, the newest at the end")
+    history.add_argument(
+        "target", nargs="?", metavar="TARGET", help="of this failover, group or virtual IP alone"
+    )
+    since = 'what happened after that: 2h (ago), 22:30, 2026-11-27, or "2026-11-27 22:30"'
+    history.add_argument("--since", metavar="TIME", type=since_usec, default=0, help=since)
     history.add_argument(
         "--limit",
         metavar="N",

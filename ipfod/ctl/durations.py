@@ -1,14 +1,18 @@
-"""Spans of time as people write them on a command line. Pure."""
+"""Spans and moments of time as people write them on a command line."""
 
 from __future__ import annotations
 
 import argparse
 import re
+import time
+from datetime import datetime
 
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]{1,10})([smhd]?)", re.ASCII)
+_TIME_OF_DAY = re.compile(r"[0-9]{2}:[0-9]{2}(:[0-9]{2})?", re.ASCII)
 DURATION_MAX_S = 2**32 - 1  # D-Bus type u
 ACCEPTED = "a number of seconds, or with a unit: 30s, 5m, 2h, 1d"
+SINCE_ACCEPTED = "a span (30s, 5m, 2h, 1d), a day (2026-11-27), a time of today (22:30) or both"
 
 
 def seconds(text: str) -> int:
@@ -17,3 +21,17 @@ def seconds(text: str) -> int:
     if match is not None and (total := int(match[1]) * _UNITS_S[match[2]]) <= DURATION_MAX_S:
         return total
     raise argparse.ArgumentTypeError(f"{text!r} is not {ACCEPTED}")
+
+
+def since_usec(text: str) -> int:
+    """When that was, in microseconds since 1970: so long ago, or at a local day and time.
+
+    Raises argparse.ArgumentTypeError naming what is accepted.
+    """
+    if _DURATION.fullmatch(text):
+        return int((time.time() - seconds(text)) * 1_000_000)
+    clock = f"{datetime.now():%Y-%m-%d} {text}" if _TIME_OF_DAY.fullmatch(text) else text
+    try:
+        return max(0, int(datetime.fromisoformat(clock).timestamp()) * 1_000_000)
+    except (ValueError, OverflowError, OSError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {SINCE_ACCEPTED}") from None

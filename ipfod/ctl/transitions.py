@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ipfod.bus.paths import parse as parse_path
 from ipfod.ctl import client
 from ipfod.ctl.client import MANAGER, Client, Signal
 from ipfod.ctl.console import Console
-from ipfod.ctl.description import read_problem
+from ipfod.ctl.description import Description, parse, read, read_problem
 from ipfod.ctl.failures import CommandFailed, Exit, NotRunning
 from ipfod.ctl.status import STATE_STYLES, now_usec
+from ipfod.ctl.targets import find, path_of
 from ipfod.ctl.text import Cell, Line, Style, clock, count, line, table
 from ipfod.plan.model import GroupKey
 
@@ -20,15 +22,29 @@ Entry = Mapping[str, Any]
 SIGNATURES = {"Transition": "ossst", "ProblemRaised": "a{sv}", "ProblemCleared": "a{sv}"}  # contract, D-Bus
 
 
-def history(limit: int, console: Console, *, as_json: bool) -> Exit:
-    """Show the last `limit` transitions, the newest at the end."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which transitions: of a target (None: of all), from a time on, at most `limit` of the last (0: all)."""
+
+    target: str | None
+    since_usec: int
+    limit: int
+
+
+def history(wanted: Wanted, console: Console, *, as_json: bool) -> Exit:
+    """Show transitions, the newest at the end."""
 
     async def once(connected: Client) -> Exit:
-        entries = ordered(await connected.call("GetHistory", "u", limit))
+        few = wanted.target is None and not wanted.since_usec
+        entries = ordered(await connected.call("GetHistory", "u", wanted.limit if few else 0))
+        entries = [entry for entry in entries if entry["usec"] >= wanted.since_usec]
+        if wanted.target is not None:
+            entries = of_target(entries, wanted.target, read(parse(await connected.call("Describe"))))
+        entries = entries[-wanted.limit :]
         if as_json:
             console.show_json({"history": entries})
         else:
-            console.show(rendered_history(entries))
+            console.show(rendered_history(entries, all_of_it=few))
         return Exit.DONE
 
     return client.run(once)
@@ -101,11 +117,31 @@ def _is_transition(entry: object) -> bool:
     return isinstance(entry, dict) and all(isinstance(entry.get(key), kind) for key, kind in kinds.items())
 
 
-def rendered_history(entries: Iterable[Entry]) -> tuple[Line, ...]:
+def of_target(entries: Iterable[Entry], name: str, described: Description) -> list[Entry]:
+    """Those of a failover, a group or a virtual IP's group, also of one that is not configured any more.
+
+    Raises CommandFailed if nothing ever had that name.
+    """
+    of_it = [entry for entry in entries if name in (entry.get("name"), _failover(entry["group"]))]
+    if of_it:
+        return of_it
+    target = find(described, name)
+    paths = {path_of(target.failover, group) for group in target.groups}
+    return [entry for entry in entries if entry["group"] in paths]
+
+
+def _failover(path: str) -> str | None:
+    match parse_path(path):
+        case GroupKey() as key:
+            return key.failover
+    return None
+
+
+def rendered_history(entries: Iterable[Entry], *, all_of_it: bool = True) -> tuple[Line, ...]:
     """A table of transitions, or a line that says that there are none."""
     rows = [_cells(entry) for entry in entries]
     if not rows:
-        return (line("No group has changed its state yet."),)
+        return (line("No group has changed its state yet." if all_of_it else "No change of state."),)
     return table(("TIME", "GROUP", "CHANGE", "WHY"), rows)
 
 

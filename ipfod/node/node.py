@@ -95,6 +95,10 @@ class Node:
         """The last `limit` transitions, newest first."""
         return tuple(reversed(self._history))[:limit]
 
+    def recall(self, transitions: Iterable[Transition]) -> None:
+        """Take up what an earlier ipfod saw, the oldest first; before anything else is seen."""
+        self._history.extend(transitions)
+
     def apply(self, event: Event, now_usec: int) -> tuple[Change, ...]:
         """Take in what was seen at `now_usec` and say what changed by it, in order."""
         match event:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ipfod.addresses import Address, InterfaceAddress
-from ipfod.errors import Failed
+from ipfod.node.durable import open_at_once, replace_file
 from ipfod.node.orders import Orders, from_document, to_document
 
 VERSION = 1
@@ -52,7 +52,7 @@ def load(path: Path, boot: str) -> tuple[Taken, str]:
     earlier one are over.
     """
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
+        with open(path, "rb", opener=open_at_once) as file:
             text = file.read(SIZE_MAX_BYTES + 1)
     except FileNotFoundError:
         return Taken(), ""
@@ -67,10 +67,6 @@ def load(path: Path, boot: str) -> tuple[Taken, str]:
         except OSError as refused:
             return Taken(), f"{path} is damaged ({error}) and cannot be set aside: {refused.strerror}"
         return Taken(), f"{path} was damaged ({error}); it is now {aside}"
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a FIFO would wait for a writer
 
 
 def save(path: Path, taken: Taken, boot: str) -> None:
@@ -89,26 +85,7 @@ def save(path: Path, taken: Taken, boot: str) -> None:
         "orders": to_document(taken.orders, boot),
         "zone_rules": [list(each) for each in taken.zone_rules],
     }
-    temporary = path.with_name(path.name + ".new")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            json.dump(document, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_directory(path.parent)
-    except OSError as error:
-        raise Failed(f"{path} cannot be written: {error.strerror}") from error
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    replace_file(path, json.dumps(document))
 
 
 def _parse(text: bytes, boot: str) -> Taken:

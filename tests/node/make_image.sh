@@ -11,7 +11,8 @@ packages=(
     systemd systemd-sysv libpam-systemd dbus  # the system
     keepalived nftables netbase iproute2 kmod # what ipfod drives; netbase: the names of protocols
     rpm                                       # how it gets there
-    python3 python3-dbus-next python3-pyroute2 python3-nftables python3-sdnotify python3-yaml
+    python3 python3-nftables python3-systemd python3-yaml
+    python3-dbus-next python3-pyroute2 python3-sdnotify
     iputils-ping procps libglib2.0-bin # what tests look through
 )
 # They depend on virtual packages, which debootstrap does not know. Those who manage firewall and addresses elsewhere

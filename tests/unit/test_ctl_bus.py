@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -14,7 +15,7 @@ from bus_harness import NOBODY, private_bus
 from ctl_harness import TIMEOUT_S, USEC, Stand, ended, ipfoctl, running, standing
 
 from ipfod.errors import InvalidConfiguration
-from ipfod.node.events import ProblemsSeen
+from ipfod.node.events import InstanceReported, ProblemsSeen
 from ipfod.node.model import Problem, ProblemCode, State
 
 TROUBLE = Problem(ProblemCode.INTERFACE_MISSING, "web", "eth0 is not there", "plug it in")
@@ -141,6 +142,33 @@ async def test_history_is_limited_and_becomes_json(stand: Stand) -> None:
     [entry] = json.loads((await ipfoctl("history", "--limit", "1", "--json")).out)["history"]
     assert (entry["name"], entry["old"], entry["new"], entry["usec"]) == ("web_VIP_1", "master", "fault", USEC)
     assert len(json.loads((await ipfoctl("history", "--limit", "0", "--json")).out)["history"]) == 2
+
+
+@pytest.mark.parametrize("target", ["web_VIP_1", "web", "192.168.3.10"])
+async def test_history_of_one_target(stand: Stand, target: str) -> None:
+    stand.group_becomes(State.FAULT)
+    stand.group_becomes(State.BACKUP, index=2)
+    every = json.loads((await ipfoctl("history", "--json")).out)["history"]
+    found = json.loads((await ipfoctl("history", target, "--json")).out)["history"]
+    assert found == (every if target == "web" else [each for each in every if each["name"] == "web_VIP_1"])
+    assert len(found) < len(every) or target == "web"
+    limited = json.loads((await ipfoctl("history", target, "--limit", "1", "--json")).out)["history"]
+    assert limited == found[-1:]
+
+
+async def test_history_of_what_nothing_is_called(stand: Stand) -> None:
+    shown = await ipfoctl("history", "10.9.9.9")
+    assert (shown.code, shown.out) == (1, "")
+    assert "10.9.9.9: no failover, group or virtual IP of that name" in shown.err
+
+
+async def test_history_since_a_time(stand: Stand) -> None:
+    stand.group_becomes(State.FAULT)  # long ago
+    stand.node.apply(InstanceReported("web", "web_VIP_1", State.BACKUP, 254), time.time_ns() // 1000)
+    found = json.loads((await ipfoctl("history", "--since", "1h", "--json")).out)["history"]
+    assert [entry["new"] for entry in found] == ["backup"]
+    assert (await ipfoctl("history", "web_VIP_2", "--since", "1h")).out == "No change of state.\n"
+    assert len(json.loads((await ipfoctl("history", "--since", "2020-01-01", "--json")).out)["history"]) == 3
 
 
 async def test_events_are_written_as_they_happen(stand: Stand) -> None:

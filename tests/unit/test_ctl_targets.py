@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import time
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from ipfod.bus.paths import parse
 from ipfod.ctl.description import Description, Failover, Group
-from ipfod.ctl.durations import ACCEPTED, DURATION_MAX_S, seconds
+from ipfod.ctl.durations import ACCEPTED, DURATION_MAX_S, SINCE_ACCEPTED, seconds, since_usec
 from ipfod.ctl.failures import CommandFailed
 from ipfod.ctl.targets import find
 from ipfod.node.events import FailoverRef
@@ -106,3 +108,27 @@ def test_no_span_is_longer_than_the_bus_carries(number: int, unit: str) -> None:
 
 def test_the_whole_range_of_seconds_may_be_written_without_a_unit() -> None:
     assert seconds(str(DURATION_MAX_S)) == DURATION_MAX_S
+
+
+@pytest.mark.parametrize(
+    ("text", "ago_s"),
+    [("30s", 30), ("5m", 300), ("2h", 7200), ("1d", 86400), ("90", 90)],
+)
+def test_since_a_span_is_so_long_ago(text: str, ago_s: int) -> None:
+    assert abs(time.time() - ago_s - since_usec(text) / 1e6) < 5
+
+
+def test_since_a_moment_is_local_time() -> None:
+    then = datetime.now().replace(microsecond=0) - timedelta(days=3)
+    assert since_usec(f"{then:%Y-%m-%d %H:%M:%S}") == int(then.timestamp()) * 1_000_000
+    midnight = then.replace(hour=0, minute=0, second=0)
+    assert since_usec(f"{then:%Y-%m-%d}") == int(midnight.timestamp()) * 1_000_000
+    today = datetime.now().replace(hour=0, minute=1, second=0, microsecond=0)
+    assert since_usec("00:01") == int(today.timestamp()) * 1_000_000
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "25:00", "2026-13-01", "-1h", "1w", "9" * 12, "12:5"])
+def test_since_anything_else_is_refused_with_what_is_accepted(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError) as refused:
+        since_usec(text)
+    assert any(accepted in str(refused.value) for accepted in (SINCE_ACCEPTED, ACCEPTED))

@@ -32,6 +32,7 @@ REQUIRED = {
         "polkit",
         "python3-nftables",
         "python3-pyyaml",
+        "python3-systemd",
     ),
     *("python3 >= 3.11", "systemd >= 252", "/usr/bin/python3"),
 }
