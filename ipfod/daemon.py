@@ -26,6 +26,7 @@ from ipfod.node.model import State, Transition
 from ipfod.node.node import Node
 from ipfod.supervise.blocking import BlockingWatch
 from ipfod.supervise.chronicle import Chronicle
+from ipfod.supervise.duplicates import DuplicateWatch
 from ipfod.supervise.fleet import Fleet
 from ipfod.supervise.guard import FirewallGuard
 from ipfod.supervise.ledger import Ledger
@@ -72,6 +73,7 @@ class Daemon:
         self._blocking = BlockingWatch(self._dump, self._catch_up, self._guard.blocked)
         self._rivals = RivalWatch(self._node.groups, self._emit, lambda key: self._fleet.steer_group(key))
         self._wire = Wire(self._emit, self._rivals, self._blocking.heard)
+        self._duplicates = DuplicateWatch(self._node, self._wire.voices, self._emit)
         self._addresses_changed = asyncio.Event()
         self._ending = asyncio.Event()
         self._fleet: Fleet
@@ -137,6 +139,7 @@ class Daemon:
         stack.callback(self._stances.close)
         stack.callback(self._unserved.close)
         stack.push_async_callback(self._strays.aclose)
+        stack.push_async_callback(self._duplicates.aclose)
         stack.push_async_callback(self._switchover.close)
 
     async def _end(self) -> None:
@@ -263,6 +266,7 @@ class Daemon:
         self._switchover.seen()
         self._unserved.seen()
         self._strays.seen()
+        self._duplicates.seen()
 
     async def _dump(self, failover: str) -> tuple[InstanceDump, ...]:
         return await self._fleet.dump(failover)

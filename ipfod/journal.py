@@ -24,7 +24,7 @@ _PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ER
 def open_log() -> None:
     """Have the root logger write to the journal if standard error is connected to it, else as text there."""
     if _is_journal(sys.stderr.fileno()):
-        logging.basicConfig(level=logging.INFO, handlers=[_Journal()])
+        logging.basicConfig(level=logging.INFO, handlers=[_Journal()], format="%(message)s")
     else:
         text = "%(asctime)s %(levelname)s %(message)s"
         logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=text)

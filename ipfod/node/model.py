@@ -43,6 +43,7 @@ class ProblemCode(StrEnum):
     CONFIGURATION_INVALID = "configuration-invalid"
     INTERFACE_MISSING = "interface-missing"
     KEEPALIVED_FAILED = "keepalived-failed"
+    DUPLICATE_VIP = "duplicate-vip"
     SPLIT_BRAIN = "split-brain"
     VRID_COLLISION = "vrid-collision"
     VIP_MISSING = "vip-missing"

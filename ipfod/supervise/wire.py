@@ -103,7 +103,7 @@ class Wire:
         self._emit = emit
         self._rivals = rivals
         self._pass_on = pass_on
-        rivals.listen_to(self._voices, self._begin_anew)
+        rivals.listen_to(self.voices, self._begin_anew)
         self._segments: dict[str, _Segment] = {}
         self._groups: dict[tuple[str, int, int], GroupKey] = {}
         self._places: dict[GroupKey, tuple[str, int, int]] = {}
@@ -148,7 +148,8 @@ class Wire:
         if (key := self._groups.get((interface, ip_version, virtual_router_id))) is not None:
             self._rivals.heard(key)
 
-    def _voices(self, key: GroupKey) -> tuple[Voice, ...]:
+    def voices(self, key: GroupKey) -> tuple[Voice, ...]:
+        """Those who advertise a group now, this node among them."""
         if (place := self._places.get(key)) is None:
             return ()
         now = asyncio.get_running_loop().time()
