@@ -151,6 +151,7 @@ class Daemon:
             async with asyncio.timeout(HAND_OVER_S):
                 await self._switchover.vacate_all("ipfod is being stopped", grace_s=HAND_OVER_GRACE_S)
         await self._fleet.stop()
+        self._switchover.let_go()
         await self._guard.remove()
 
     async def reload(self) -> None:

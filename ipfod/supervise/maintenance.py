@@ -62,6 +62,7 @@ class MaintenanceMode:
             warnings = tuple(self._warning(key) for key in kept if key in self._node.groups)
             self._order(maintenance)
             await self._given_up()
+            self._switchover.let_go()
         for warning in warnings:
             log.warning("%s", warning)
         return warnings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ipfod.node.model import Transition
 from ipfod.node.orders import Stance, StanceKind
@@ -37,6 +37,16 @@ class Stances:
         """Put a stance in force, None for none; it is durable before it counts."""
         if stance != self.get(key):
             self._ledger.order(self._ledger.orders.with_stance(key, stance))
+            self._steer(key)
+        self.expire()
+
+    def set_all(self, wanted: Mapping[GroupKey, Stance | None]) -> None:
+        """Put several in force, with the state file written once."""
+        orders = self._ledger.orders
+        for key, stance in wanted.items():
+            orders = orders.with_stance(key, stance)
+        self._ledger.order(orders)
+        for key in wanted:
             self._steer(key)
         self.expire()
 

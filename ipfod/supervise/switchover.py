@@ -58,6 +58,7 @@ class Switchover:
         self._stances = stances
         self._emit = emit
         self._moving: dict[GroupKey, asyncio.Lock] = {}
+        self._vacated: dict[GroupKey, Stance | None] = {}  # with the stances that they had before
         self._seen = asyncio.Event()
         self._settling: set[asyncio.Task[None]] = set()
 
@@ -85,7 +86,7 @@ class Switchover:
         """Have other nodes take every group that this one is master of; answers those that nobody has taken.
 
         One by one, because 255 groups at once cost single VIPs 0.35 s (measured, keepalived 2.2.7). This node
-        keeps off what it gave for as long as a move may take.
+        keeps off what it gave for as long as a move may take, or until `let_go`.
         """
         kept: list[GroupKey] = []
         ahead = [key for key, status in self._groups.items() if status.state is State.MASTER]
@@ -97,12 +98,22 @@ class Switchover:
         moved = await asyncio.gather(*(self._vacate(key, intent, grace_s) for key in ahead))
         return kept + [key for key, has_moved in zip(ahead, moved, strict=True) if not has_moved]
 
+    def let_go(self) -> None:
+        """What was vacated is given up now in another way: this node need not keep off it any more."""
+        vacated, self._vacated = self._vacated, {}
+        self._stances.set_all(vacated)
+
     async def _vacate(self, key: GroupKey, intent: str, grace_s: float) -> bool:
         try:
             async with self._alone(key, wait=True):
                 if self._status(key).state is not State.MASTER:
                     return True
-                return await self._hand_over(key, intent, grace_s)
+                before = self._stances.get(key)
+                moved = await self._hand_over(key, intent, grace_s)
+                if moved:
+                    holds_off = before is not None and before.kind is StanceKind.YIELD
+                    self._vacated[key] = before if holds_off else None
+                return moved
         except NotFound:
             return True
         except IpfodError as error:

@@ -91,11 +91,15 @@ async def test_no_hand_over_and_no_crash_is_taken_for_a_duplicate(pair: Lab) -> 
     configure(pair.nodes, web + listed(pair))
     await start(pair.nodes)
     await each_on_one(pair, vips)
-    for node in pair.nodes:
-        assert (await node.ipfoctl("take-over", "web", timeout_s=120)).returncode == 0
-        await on_node(pair, node, vips)
-    await asyncio.sleep(1.0)
     first, second = pair.nodes
+    assert (await first.ipfoctl("maintenance", "on")).returncode == 0
+    await on_node(pair, second, vips)
+    assert (await first.ipfoctl("maintenance", "off")).returncode == 0
+    assert (await second.ipfoctl("step-down", "web", "--hold", "1s")).returncode == 0
+    await on_node(pair, first, vips)
+    await asyncio.sleep(1.0)
+    assert (await first.ipfoctl("step-down", "web", "--hold", "1s")).returncode == 0
+    await on_node(pair, second, vips)
     await second.kill_ipfod(signal.SIGTERM)
     await on_node(pair, first, vips)
     await second.start_ipfod()
