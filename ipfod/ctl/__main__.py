@@ -86,7 +86,9 @@ def _command(options: argparse.Namespace, console: Console) -> Exit:
         case "status":
             from ipfod.ctl import status
 
-            return status.run(options.names, console, as_json=options.json, watch=options.watch)
+            return status.run(
+                options.names, console, as_json=options.json, watch=options.watch, every=options.all
+            )
         case "check":
             from ipfod.ctl import check
 
@@ -159,6 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     status = command("status", "who holds which virtual IP, since when and why; what is wrong first")
     status.add_argument("names", nargs="*", metavar="NAME", help="show only this failover, group or virtual IP")
     status.add_argument("--watch", action="store_true", help="show it again whenever something changes")
+    status.add_argument("--all", action="store_true", help="show each group, however many there are")
     check = command("check", "check configuration files; needs no daemon and no root")
     check.add_argument("files", nargs="*", metavar="FILE", type=Path, help="default: all of /etc/ipfod")
     plan = command("plan", "show groups, router IDs and priorities of a file; needs no daemon and no root")

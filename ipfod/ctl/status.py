@@ -23,6 +23,9 @@ STATE_STYLES = {
     "unknown": Style.YELLOW,
 }
 HEAD = ("GROUP", "VIRTUAL IPS", "STATE", "MASTER", "SINCE", "WHY")
+MANY_HEAD = ("STATE", "MASTER", "GROUPS", "VIRTUAL IPS", "LAST CHANGE")
+GROUPS_SHOWN = 30  # of one failover, one by one: about a screen
+PROBLEMS_SHOWN = 10
 ENTRIES_SHOWN = 2  # of a group's virtual IPs, neighbours joined; naming the group shows them all
 SETTLE_S = 0.05  # signals of one event come together: 255 groups within 0.3 s (contract, speeds)
 AGES_S = 1.0  # how often a watched screen is drawn anew for the ages on it; the daemon is not asked
@@ -30,11 +33,11 @@ MORE = "... {left} more lines: name failovers, groups or virtual IPs to see fewe
 WAITING = "ipfod is not running; waiting for it (Ctrl-C ends this)"
 
 
-def run(names: Sequence[str], console: Console, *, as_json: bool, watch: bool) -> Exit:
+def run(names: Sequence[str], console: Console, *, as_json: bool, watch: bool, every: bool) -> Exit:
     """Show the daemon's state once, or again on each change until interrupted. FAILED if there are problems."""
     if watch:
         try:
-            return client.run(lambda connected: _Watch(connected, names, console, as_json).run())
+            return client.run(lambda connected: _Watch(connected, names, console, as_json, every).run())
         except KeyboardInterrupt:
             return Exit.DONE
 
@@ -44,7 +47,7 @@ def run(names: Sequence[str], console: Console, *, as_json: bool, watch: bool) -
         if as_json:
             console.show_json(document)
         else:
-            console.show(rendered(described, now_usec(), narrowed=bool(names)))
+            console.show(rendered(described, now_usec(), narrowed=bool(names), every=every))
         return Exit.FAILED if described.problems else Exit.DONE
 
     return client.run(once)
@@ -58,11 +61,14 @@ def now_usec() -> int:
 class _Watch:
     """Draws the status again when the daemon says that something changed."""
 
-    def __init__(self, connected: Client, names: Sequence[str], console: Console, as_json: bool) -> None:
+    def __init__(
+        self, connected: Client, names: Sequence[str], console: Console, as_json: bool, every: bool
+    ) -> None:
         self._client = connected
         self._names = names
         self._console = console
         self._as_json = as_json
+        self._every = every
         self._changed = asyncio.Event()
         self._running = True
         self._document: Document | None = None
@@ -115,7 +121,8 @@ class _Watch:
             return
         lines = [line(WAITING)]
         if self._document is not None:
-            lines = list(rendered(read(self._document), now_usec(), narrowed=bool(self._names)))
+            described, narrowed = read(self._document), bool(self._names)
+            lines = list(rendered(described, now_usec(), narrowed=narrowed, every=self._every))
         if self._console.terminal:
             self._console.show_screen(lines, more=MORE)
         else:
@@ -125,24 +132,75 @@ class _Watch:
 # ---------------------------------------------------------------- what it looks like
 
 
-def rendered(described: Description, now: int, *, narrowed: bool = False) -> Iterable[Line]:
-    """The lines of the status, problems first. When `narrowed` by names, groups show every virtual IP."""
+def rendered(
+    described: Description, now: int, *, narrowed: bool = False, every: bool = False
+) -> Iterable[Line]:
+    """The lines of the status, problems first. When `narrowed` by names, groups show every virtual IP.
+
+    Of a failover with many groups only their numbers and those that stand out are shown, or `every` one.
+    """
     yield _summary(described, narrowed)
     if described.maintenance:
         yield line(Cell(_maintenance(described), Style.YELLOW))
     if described.problems:
         yield line()
         yield line(Cell(f"{count(len(described.problems), 'problem')}:", Style.RED))
-        for problem in described.problems:
+        shown = len(described.problems) if every else PROBLEMS_SHOWN
+        for problem in described.problems[:shown]:
             yield from problem_lines(problem, now)
+        if len(described.problems) > shown:
+            yield line(f"  {count(len(described.problems) - shown, 'more problem')}: say --all to see each")
     if not described.failovers:
         yield line()
         yield line("No failover is configured: put a file into /etc/ipfod, then: ipfoctl reload")
     for failover in described.failovers:
         yield line()
         yield from _head(failover)
-        rows = [_row(group, failover.interface, now, narrowed) for group in failover.groups]
-        yield from table(HEAD, rows, indent=2)
+        if every or narrowed or len(failover.groups) <= GROUPS_SHOWN:
+            yield from _group_table(failover, failover.groups, now, narrowed)
+        else:
+            yield from _many(failover, now)
+
+
+def _group_table(failover: Failover, groups: Iterable[Group], now: int, narrowed: bool) -> Iterable[Line]:
+    return table(HEAD, [_row(group, failover.interface, now, narrowed) for group in groups], indent=2)
+
+
+def _many(failover: Failover, now: int) -> Iterable[Line]:
+    """Groups counted by state and master; then those that are not as they should be."""
+    alike: dict[tuple[str, str], list[Group]] = {}
+    for group in failover.groups:
+        alike.setdefault((group.state, group.master), []).append(group)
+    rows = []
+    for (state, master), groups in sorted(alike.items(), key=lambda each: (_rank(each[0][0]), each[0][1])):
+        newest = max(group.since_usec for group in groups)
+        rows.append(
+            (
+                Cell(state, STATE_STYLES.get(state, Style.YELLOW)),
+                Cell(master or "-"),
+                Cell(str(len(groups))),
+                Cell(str(sum(len(group.virtual_ips) for group in groups))),
+                Cell(ago(newest, now)),
+            )
+        )
+    yield from table(MANY_HEAD, rows, indent=2)
+    odd = [group for group in failover.groups if _stands_out(group, failover.interface)]
+    if odd:
+        yield line()
+        yield from _group_table(failover, odd[:GROUPS_SHOWN], now, narrowed=False)
+    hidden = len(failover.groups) - len(odd[:GROUPS_SHOWN])
+    which = "more groups" if odd else "groups"
+    yield line(Cell(f"  {hidden} {which}: name some, or virtual IPs, or say --all to see each", Style.DIM))
+
+
+def _rank(state: str) -> int:
+    order = [*STATE_STYLES]
+    return order.index(state) if state in order else len(order)
+
+
+def _stands_out(group: Group, interface: str) -> bool:
+    served = group.state == "master" or (group.state == "backup" and bool(group.master))
+    return not served or bool(_contradiction(group, interface))
 
 
 def _summary(described: Description, narrowed: bool) -> Line:

@@ -90,6 +90,67 @@ def test_a_healthy_node_fits_on_one_screen() -> None:
     ]
 
 
+def many(*odd: dict[str, Any]) -> dict[str, Any]:
+    groups = [
+        group(index, "master" if index % 2 else "backup", f"10.1.0.{index}", master=f"10.0.0.{2 - index % 2}")
+        for index in range(1, 256)
+    ]
+    for each in odd:
+        groups[int(each["name"].rpartition("_")[2]) - 1] = each
+    held = [address for each in groups if each["state"] == "master" for address in each["virtual_ips"]]
+    return document(*groups, held=tuple(held))
+
+
+def test_255_groups_fit_on_one_screen_too() -> None:
+    assert text_of(many()).splitlines()[3:] == [
+        "  preempt_delay 300, multicast, /etc/ipfod/web.toml",
+        "  STATE   MASTER    GROUPS  VIRTUAL IPS  LAST CHANGE",
+        "  master  10.0.0.1  128     128          3 min",
+        "  backup  10.0.0.2  127     127          3 min",
+        "  255 groups: name some, or virtual IPs, or say --all to see each",
+    ]
+
+
+def test_of_255_groups_those_that_stand_out_are_shown() -> None:
+    said = many(group(7, "fault", "10.1.0.7"), group(8, "backup", "10.1.0.8", master=""))
+    said["virtual_ips"][8]["held"] = False
+    lines = text_of(said).splitlines()
+    assert lines[5:10] == [
+        "  master  10.0.0.1  127     127          3 min",
+        "  backup  -         1       1            3 min",
+        "  backup  10.0.0.2  126     126          3 min",
+        "  fault   10.0.0.1  1       1            3 min",
+        "",
+    ]
+    assert [entry.split()[0] for entry in lines[10:14]] == ["GROUP", "web_VIP_7", "web_VIP_8", "web_VIP_9"]
+    assert "(not on eth0: 10.1.0.9)" in lines[13]
+    assert lines[14:] == ["  252 more groups: name some, or virtual IPs, or say --all to see each"]
+
+
+def test_all_of_255_groups_or_some_are_shown_on_demand() -> None:
+    every = render(rendered(read(many()), NOW, every=True), colour=False).splitlines()
+    assert sum("web_VIP_" in entry for entry in every) == 255
+    some = text_of(many(), "web_VIP_3", "10.1.0.200").splitlines()
+    assert [entry.split()[0] for entry in some[5:]] == ["web_VIP_3", "web_VIP_200"]
+
+
+def test_many_groups_that_all_stand_out_are_cut_off_at_a_screen() -> None:
+    lines = text_of(many(*(group(index, "fault", f"10.1.0.{index}") for index in range(1, 256)))).splitlines()
+    assert len(lines) < 45
+    assert lines[-1] == "  225 more groups: name some, or virtual IPs, or say --all to see each"
+
+
+def test_many_problems_are_cut_off() -> None:
+    problems = [
+        {"code": "split-brain", "object": f"web_VIP_{index}", "text": "two", "hint": "", "since": NOW}
+        for index in range(1, 256)
+    ]
+    lines = text_of({**TWO_GROUPS, "problems": problems}).splitlines()
+    assert "255 problems:" in lines
+    assert "  245 more problems: say --all to see each" in lines
+    assert sum("split-brain" in entry for entry in lines) == 10
+
+
 def test_problems_come_before_failovers_with_sentence_and_hint() -> None:
     problem = {
         "code": "check-failing",
