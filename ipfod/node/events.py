@@ -96,6 +96,14 @@ class Intended:
 
 
 @dataclass(frozen=True, slots=True)
+class Withheld:
+    """A group is kept from being served, and why. "": it no longer is."""
+
+    group: GroupKey
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class MaintenanceOrdered:
     """This node is to hold nothing from now on; None: maintenance is over."""
 
@@ -112,6 +120,7 @@ Event = (
     | CheckReported
     | ProblemsSeen
     | Intended
+    | Withheld
     | MaintenanceOrdered
 )
 

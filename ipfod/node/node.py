@@ -33,6 +33,7 @@ from ipfod.node.events import (
     ProblemsSeen,
     Removed,
     VirtualIPRef,
+    Withheld,
 )
 from ipfod.node.model import (
     CheckState,
@@ -64,6 +65,7 @@ class Node:
         self._instances: dict[tuple[str, str], GroupKey] = {}
         self._rivals: dict[GroupKey, Rival] = {}
         self._intents: dict[GroupKey, str] = {}
+        self._withheld: dict[GroupKey, str] = {}
         self._maintenance: Maintenance | None = None
         self._problems: dict[tuple[ProblemCode, str], tuple[str, Problem]] = {}
         self._history: deque[Transition] = deque(maxlen=HISTORY_LENGTH)
@@ -122,6 +124,8 @@ class Node:
             case Intended():
                 self._intended(event)
                 return ()
+            case Withheld():
+                return tuple(self._withhold(event))
             case MaintenanceOrdered():
                 return tuple(self._maintenance_ordered(event))
 
@@ -139,6 +143,7 @@ class Node:
             del self._groups[key]
             self._rivals.pop(key, None)
             self._intents.pop(key, None)
+            self._withheld.pop(key, None)
             yield Removed(key)
         for name in [name for name in self._failovers if name not in planned]:
             del self._failovers[name]
@@ -207,6 +212,7 @@ class Node:
             resync=event.resync,
             intent=self._intents.get(key, ""),
             maintenance=self._maintenance,
+            withheld=self._withheld.get(key, ""),
         )
         yield from self._transition(key, event.state, reason, event.usec or now)
         if event.state is State.MASTER and (rival := self._rivals.get(key)) is not None and rival.gone:
@@ -283,6 +289,17 @@ class Node:
             self._intents[event.group] = event.text
         else:
             self._intents.pop(event.group, None)
+
+    def _withhold(self, event: Withheld) -> Iterable[Change]:
+        if (status := self._groups.get(event.group)) is None:
+            return
+        if not event.text:
+            self._withheld.pop(event.group, None)
+            return
+        self._withheld[event.group] = event.text
+        if status.state is State.FAULT and self._maintenance is None and status.reason != event.text:
+            self._groups[event.group] = replace(status, reason=event.text)
+            yield Changed(event.group, frozenset({"reason"}))
 
     def _maintenance_ordered(self, event: MaintenanceOrdered) -> Iterable[Change]:
         if event.maintenance == self._maintenance:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from ipfod.node.model import CheckState, FailoverStatus, GroupStatus, State
 from ipfod.node.orders import Maintenance
 
+LISTENING = "listening whether another router uses its virtual router ID"
+
 
 @dataclass(frozen=True, slots=True)
 class Rival:
@@ -26,15 +28,16 @@ def reason_for(
     resync: bool,
     intent: str = "",
     maintenance: Maintenance | None = None,
+    withheld: str = "",
 ) -> str:
     """The reason of a change from `status.state` to `new`.
 
     `resync` says that ipfod asked for the state after a restart of its own and did not see the change happen.
-    `intent` is what somebody has ordered for the group just now.
+    `intent` is what somebody has ordered for the group just now, `withheld` why it must not be served.
     """
     if resync and status.state is State.UNKNOWN:
         return "found so when ipfod started"
-    seen = _seen(status, new, failover, rival, maintenance)
+    seen = _seen(status, new, failover, rival, in_maintenance(maintenance) if maintenance else withheld)
     return f"{intent}: {seen}" if intent else seen
 
 
@@ -43,7 +46,7 @@ def _seen(
     new: State,
     failover: FailoverStatus,
     rival: Rival | None,
-    maintenance: Maintenance | None,
+    given_up: str,
 ) -> str:
     match new:
         case State.MASTER:
@@ -51,7 +54,7 @@ def _seen(
         case State.BACKUP:
             return _why_backup(status, failover, rival)
         case State.FAULT:
-            return in_maintenance(maintenance) if maintenance else _why_fault(failover)
+            return given_up or _why_fault(failover)
         case State.STOPPED:
             return "keepalived ended in order"
         case State.UNKNOWN:
@@ -77,6 +80,8 @@ def _why_backup(status: GroupStatus, failover: FailoverStatus, rival: Rival | No
     if status.state is State.FAULT:
         if status.reason.startswith("maintenance"):
             return "maintenance is over"
+        if status.reason == LISTENING:
+            return "no other router uses its virtual router ID"
         return f"check passes again: {failover.check_text}" if failover.check_text else "the fault is over"
     if rival is not None and not rival.gone:
         return f"advert from {rival.address} with priority {rival.priority}"

@@ -20,7 +20,7 @@ from ipfod.keepalived.notify import KIND, wrapper
 from ipfod.keepalived.render import render
 from ipfod.keepalived.reread import release_commands
 from ipfod.keepalived.track import FAULT, TrackFiles
-from ipfod.node.events import InstanceReported, KeepalivedChanged, PriorityReported
+from ipfod.node.events import InstanceReported, KeepalivedChanged
 from ipfod.node.model import KeepalivedState, ProblemCode, State
 from ipfod.plan.model import FailoverPlan, Group, GroupKey
 from ipfod.supervise.farewell import Farewell, virtual_ip_addresses
@@ -28,19 +28,12 @@ from ipfod.supervise.health import Health
 from ipfod.supervise.notifying import NotifyWatch
 from ipfod.supervise.preempting import preempting, still
 from ipfod.supervise.problems import ProblemBook
+from ipfod.supervise.reports import from_dump, from_notification
 from ipfod.supervise.steering import track_value
 from ipfod.supervise.surroundings import Surroundings
 
 log = logging.getLogger(__name__)
 
-# keepalived's words for events, keepalived.conf(5) "vrrp_notify_fifo"; the others carry no state.
-STATES = {
-    "MASTER": State.MASTER,
-    "BACKUP": State.BACKUP,
-    "FAULT": State.FAULT,
-    "STOP": State.STOPPED,
-}
-PRIORITY_WORDS = frozenset({"MASTER_PRIORITY", "BACKUP_PRIORITY"})
 # A SIGHUP restarts a backup's timers: one a second would keep it from ever taking over.
 RELOAD_SPACING_S = 1.0
 RESYNC_TRIES = 5
@@ -106,15 +99,18 @@ class Supervisor:
                 await self._try(self._adopt(pid))
             else:
                 self._fifo.drain()  # the last words of a keepalived that is gone
-                self._around.rivals.starting(group.key for group in self.plan.groups)
+                self._around.emit(KeepalivedChanged(self.name, KeepalivedState.STARTING, 0, "starting"))
+                self._around.rivals.starting((group.key for group in self.plan.groups), listen=True)
                 await self._health.start(self.plan, wait=True)
-                await self._try(self._launch("started"))
         self._keeper = asyncio.create_task(self._keep(), name=f"keeper of {self.name}")
 
     async def update(self, plan: FailoverPlan) -> None:
         """Put an examined plan in force. VIPs and groups that did not change notice nothing. Raises Failed."""
         async with self._turn:
             old, self.plan = self.plan, plan
+            known = {(group.key, group.virtual_router_id) for group in old.groups}
+            new = [each.key for each in plan.groups if (each.key, each.virtual_router_id) not in known]
+            self._around.rivals.starting(new, listen=True)
             self._farewell.prepare(plan)
             self._around.ledger.order(still(old, plan, self._around.groups, self._around.ledger.orders))
             await self._health.update(old, plan)
@@ -190,7 +186,7 @@ class Supervisor:
         await self._resync()
         self._catching_up = False
         unfit = [group.key for group in self.plan.groups if self._track.read(group.name) == FAULT]
-        self._around.rivals.starting(unfit)  # a collision may have kept them from serving
+        self._around.rivals.starting(unfit, listen=False)  # a collision may have kept them from serving
         await self._health.start(self.plan, wait=False)
         self._steer()
         await self._put_in_force()
@@ -262,25 +258,19 @@ class Supervisor:
             self._fifo.drain()
             if self._lines == before:
                 break
-        for each in instances:
-            if (state := STATES.get(each.word)) is not None:
-                self._around.emit(
-                    InstanceReported(self.name, each.name, state, each.priority, each.since_usec, resync=True)
-                )
+        for event in from_dump(self.name, instances):
+            self._around.emit(event)
 
     def _said(self, notification: Notification) -> None:
-        name, priority = notification.name, notification.number
         if notification.kind == KIND:
-            self._notify.ended(self.plan.failover, name, notification.number)
+            self._notify.ended(self.plan.failover, notification.name, notification.number)
             return
         self._lines += 1
-        if notification.kind != "INSTANCE":
-            return
-        if (state := STATES.get(notification.word)) is not None:
-            self._around.catch_up()
-            self._around.emit(InstanceReported(self.name, name, state, priority, resync=self._catching_up))
-        elif notification.word in PRIORITY_WORDS:
-            self._around.emit(PriorityReported(self.name, name, priority))
+        event = from_notification(self.name, notification, resync=self._catching_up)
+        if event is not None:
+            if isinstance(event, InstanceReported):
+                self._around.catch_up()
+            self._around.emit(event)
 
     # ------------------------------------------------------------ deaths
 
@@ -312,6 +302,7 @@ class Supervisor:
 
     async def _keep(self) -> None:
         """See that a keepalived runs: after each death VIPs off, farewell to the peers, then another one."""
+        await self._begin()
         while True:
             await self._lost.wait()
             try:
@@ -320,6 +311,13 @@ class Supervisor:
             except (Failed, OSError) as error:  # the kernel or systemd did not answer
                 self._failed(error)
                 await asyncio.sleep(RESTART_DELAYS_S[1])
+
+    async def _begin(self) -> None:
+        """Start keepalived if none runs, once it is known whether others use the ids: see `RivalWatch`."""
+        await self._around.rivals.listened([group.key for group in self.plan.groups])
+        async with self._turn:
+            if not self._watches and not self._lost.is_set():
+                await self._try(self._launch("started"))
 
     async def _part(self) -> None:
         held, self._held = self._held, ()

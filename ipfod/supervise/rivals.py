@@ -11,8 +11,9 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from itertools import combinations
 
-from ipfod.node.events import Event, ProblemsSeen
+from ipfod.node.events import Event, ProblemsSeen, Withheld
 from ipfod.node.model import GroupStatus, Problem, ProblemCode, State, Transition
+from ipfod.node.reasons import LISTENING
 from ipfod.plan.model import Group, GroupKey
 from ipfod.vrrp.voices import Voice
 
@@ -20,8 +21,12 @@ SCOPE = "rivals"
 SPLIT_INTERVALS = 1.7  # so long together: both were heard three times at least
 SPLIT_MIN_S = 0.3  # an order to move a group may be followed by another at once; less is no split to report
 LOOK_AFTER_S = 0.1  # many are judged at once; and again as long as there is something to be over
-# A group that was started a moment ago serves nobody yet. keepalived's default is an advert a second.
+# A group that is to be started. keepalived's default is an advert a second, and so is RFC 9568's.
+LISTEN_S = 1.05
+# A group that was started a moment ago serves nobody yet.
 CAUTION_S = 1.5
+POLL_S = 0.02
+COLLIDING = "another router uses its virtual router ID"
 
 Speaking = Callable[[GroupKey], tuple[Voice, ...]]
 
@@ -42,7 +47,8 @@ class RivalWatch:
         self._begin_anew: Callable[[GroupKey], None] = lambda _: None
         self._open: dict[GroupKey, tuple[Problem, ...]] = {}
         self._cautious_until_s: dict[GroupKey, float] = {}
-        self._held: set[GroupKey] = set()
+        self._listening_until_s: dict[GroupKey, float] = {}
+        self._held: dict[GroupKey, str] = {}  # with what keeps it
         self._pending: set[GroupKey] = set()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -53,15 +59,26 @@ class RivalWatch:
 
     # ------------------------------------------------------------ groups that are started
 
-    def starting(self, groups: Iterable[GroupKey]) -> None:
-        """keepalived is started for the first time: a collision keeps its groups from serving for now."""
-        until_s = asyncio.get_running_loop().time() + CAUTION_S
+    def starting(self, groups: Iterable[GroupKey], *, listen: bool) -> None:
+        """keepalived gets these groups: a collision keeps them from serving for now.
+
+        With `listen` nobody is served before it is known that there is none.
+        """
+        now = asyncio.get_running_loop().time()
         for key in groups:
-            self._cautious_until_s[key] = until_s
+            self._cautious_until_s[key] = now + CAUTION_S
+            if listen:
+                self._listening_until_s[key] = now + LISTEN_S
+                self._hold(key, LISTENING)
             self.heard(key)
 
+    async def listened(self, groups: Iterable[GroupKey]) -> None:
+        """Wait until it is known who else uses the ids of groups; at most LISTEN_S after `starting`."""
+        while self._listening_until_s.keys() & set(groups):
+            await asyncio.sleep(POLL_S)
+
     def is_held(self, key: GroupKey) -> bool:
-        """Whether a group must not serve: another router had its id before it was started."""
+        """Whether a group must not serve: another router had its id before it was started, or may have it."""
         return key in self._held
 
     # ------------------------------------------------------------ what is seen
@@ -82,12 +99,13 @@ class RivalWatch:
             self._timer = None
 
     def _arm(self) -> None:
-        if self._timer is None and (self._pending or self._open):
+        if self._timer is None and (self._pending or self._open or self._listening_until_s):
             self._timer = asyncio.get_running_loop().call_later(LOOK_AFTER_S, self._look)
 
     def _look(self) -> None:
         self._timer = None
-        keys, self._pending = self._pending | self._open.keys(), set()
+        keys = self._pending | self._open.keys() | self._listening_until_s.keys()
+        self._pending = set()
         before = dict(self._open)
         for key in keys:
             self._open.pop(key, None)
@@ -100,24 +118,35 @@ class RivalWatch:
     def _judge(self, key: GroupKey, *, lasting: bool) -> tuple[Problem, ...]:
         """The problems of one group now. `lasting`: it was split a moment ago."""
         if (status := self._groups.get(key)) is None:
-            self._held.discard(key)
-            self._cautious_until_s.pop(key, None)
+            for known in (self._held, self._cautious_until_s, self._listening_until_s):
+                known.pop(key, None)
             return ()
         group, voices = status.group, self._speaking(key)
         foreigners = tuple(voice for voice in voices if is_foreign(voice, group))
         peers = any(v.advert.source != group.source for v in voices if v not in foreigners)
-        self._hold(key, colliding=bool(foreigners), peers=peers)
+        self._hold(key, self._what_holds(key, colliding=bool(foreigners), peers=peers))
         split = split_brain(group, voices, lasting=lasting)
-        return (*split, *collision(group, foreigners, held=key in self._held))
+        return (*split, *collision(group, foreigners, held=self._held.get(key) == COLLIDING))
 
-    def _hold(self, key: GroupKey, *, colliding: bool, peers: bool) -> None:
-        held = key in self._held
-        cautious = asyncio.get_running_loop().time() < self._cautious_until_s.get(key, 0.0)
+    def _what_holds(self, key: GroupKey, *, colliding: bool, peers: bool) -> str:
+        now = asyncio.get_running_loop().time()
+        if peers or colliding or now >= self._listening_until_s.get(key, now):
+            self._listening_until_s.pop(key, None)
+        if key in self._listening_until_s:
+            return LISTENING
         # Where a peer serves the group already, one more that could is no harm.
-        wanted = colliding and (held or (cautious and not peers))
-        if wanted is not held:
-            (self._held.add if wanted else self._held.discard)(key)
-            self._steer(key)
+        cautious = now < self._cautious_until_s.get(key, 0.0) and not peers
+        return COLLIDING if colliding and (cautious or self._held.get(key) == COLLIDING) else ""
+
+    def _hold(self, key: GroupKey, text: str) -> None:
+        if text == self._held.get(key, ""):
+            return
+        if text:
+            self._held[key] = text
+        else:
+            del self._held[key]
+        self._emit(Withheld(key, text))
+        self._steer(key)
 
 
 def _is_split(problems: tuple[Problem, ...]) -> bool:

@@ -23,7 +23,7 @@ from ipfod.keepalived.files import KeepalivedFiles
 from ipfod.keepalived.launcher import PlainLauncher, dump_signal
 from ipfod.keepalived.track import FAULT, FIT, TrackFiles
 from ipfod.plan.model import Here
-from ipfod.supervise.failover import STATES
+from ipfod.supervise.reports import STATES
 
 THREE = 'virtual_ips = "10.1.0.1-3"\nvip_groups = 2\npreemption = "preempt"\npriority = 200'
 FIRST, SECOND = "web_VIP_1", "web_VIP_2"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 
 from orders import VIP, on_group, owner_and_others, run_all
 from problem_watch import cleared, raised, times_raised
-from scenario import configure, each_on_one, group, on_node, start
+from scenario import configure, each_on_one, group, on_node, start, until
 
 from ipfod.lab.lab import Lab
 from ipfod.lab.node import Node
+from ipfod.supervise.rivals import COLLIDING
 
 # netdev's ingress hook: after the listener, and no chain that ipfod opens.
 DEAF = """table netdev deaf {{
@@ -97,6 +99,69 @@ async def test_a_group_whose_id_another_router_has_is_not_started(lab: Lab) -> N
     await cleared(node, "vrid-collision")
     await on_node(lab, node, [VIP])
     assert peer.ipfod is None
+
+
+def was_master(node: Node) -> bool:
+    return "-> master" in node.log()
+
+
+async def test_nobody_is_disturbed_until_it_is_known_who_uses_the_ids(lab: Lab) -> None:
+    """A router with an advert a second, and this node's groups would be master after 0.3 s."""
+    node, _, foreign = lab.nodes
+    await start_foreign(lab, foreign)
+    other = "192.168.3.11"
+    configure([node], f'virtual_ips = "{VIP}-11"\nmonitor_port = 0\npreemption = "preempt"\n')
+    for _ in range(3):  # at other phases of the advert
+        await start([node])
+        await on_node(lab, node, [other])  # which has an id of its own
+        assert (await raised(node, "vrid-collision"))["object"] == "web_VIP_1"
+        assert (await group(node, "web_VIP_1"))["state_reason"] == COLLIDING
+        assert "web_VIP_1: backup -> master" not in node.log()
+        assert await lab.holders(FOREIGN_VIP) == [foreign]
+        await node.kill_ipfod(signal.SIGTERM)
+    assert was_master(node)
+
+
+async def test_a_group_that_a_reload_adds_is_not_started_blindly_either(lab: Lab) -> None:
+    node, _, foreign = lab.nodes
+    await start_foreign(lab, foreign)
+    configure([node], f'virtual_ips = "{VIP}"\nmonitor_port = 0\nvrrp_id_offset = 20\n')
+    await start([node])
+    await on_node(lab, node, [VIP])
+    # The second failover's one group has the id of the other router.
+    configure([node], 'virtual_ips = "192.168.3.20"\nmonitor_port = 0\n', name="db.toml")
+    assert (await node.ipfoctl("reload")).returncode == 0
+    assert (await raised(node, "vrid-collision"))["object"] == "db_VIP_1"
+    # And a group more of the first, on an id that nobody uses.
+    text = f'virtual_ips = "{VIP}-11"\nmonitor_port = 0\nvrrp_id_offset = 20\n'
+    configure([node], text)
+    async with lab.meter([VIP]) as meter:
+        assert (await node.ipfoctl("reload")).returncode == 0
+        await on_node(lab, node, ["192.168.3.11"])
+    assert meter.result().lost == 0
+    assert "web_VIP_2: unknown -> fault: listening whether another router" in node.log()
+    assert "web_VIP_2: fault -> backup: no other router uses its virtual router ID" in node.log()
+    # The same on an id that the other router uses: nothing but the group that is new is held.
+    configure([node], text.replace("offset = 20", "offset = 9"))
+    await node.run(["rm", "/etc/ipfod/db.toml"], check=True)
+    assert (await node.ipfoctl("reload")).returncode == 0
+    assert (await raised(node, "vrid-collision"))["object"] == "web_VIP_2"
+    await on_node(lab, node, [VIP])
+    assert await lab.holders("192.168.3.11") == []
+
+
+async def test_where_a_peer_serves_a_group_nobody_waits(pair: Lab) -> None:
+    node, peer = pair.nodes
+    configure(pair.nodes, f'virtual_ips = "{VIP}"\nmonitor_port = 0\n')
+    await start([peer])
+    await on_node(pair, peer, [VIP])
+    await start([node])
+    await until(lambda: is_backup(node), what="it has heard the peer", timeout_s=1.0)
+    assert "listening" not in node.log()
+
+
+async def is_backup(node: Node) -> bool:
+    return (await group(node, "web_VIP_1"))["state"] == "backup"
 
 
 async def test_a_router_that_comes_later_takes_nothing(lab: Lab) -> None:
