@@ -10,6 +10,7 @@ from ipfod.journal import PROBLEM_CLEARED_ID, PROBLEM_RAISED_ID, TRANSITION_ID
 from node.booted import BootedNode
 from node.booted_lab import BootedLab
 from node.installed import VIPS, run_on_both
+from node.package import ROOT
 
 
 async def entries(node: BootedNode, message_id: str) -> list[dict[str, str]]:
@@ -36,6 +37,12 @@ async def test_a_transition_is_in_the_journal_with_fields_of_its_own(pair: Boote
     history = json.loads((await owner.ipfoctl("history", "--limit", "1", "--json")).stdout)["history"]
     assert last["IPFOD_USEC"] == str(history[0]["usec"])
     assert "web_VIP_1: master -> backup: step-down by uid 0" in await owner.journal("ipfod")
+
+
+def test_the_documentation_names_the_ids() -> None:
+    document = (ROOT / "docs/ipfoctl.md").read_text()
+    for message_id in (TRANSITION_ID, PROBLEM_RAISED_ID, PROBLEM_CLEARED_ID):
+        assert f"\n| `{message_id}` |" in document
 
 
 async def test_a_problem_and_its_end_are_in_the_journal_with_fields(pair: BootedLab) -> None:
