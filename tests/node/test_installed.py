@@ -287,6 +287,18 @@ async def test_the_exposure_of_the_units_is_what_was_promised(pair: BootedLab) -
     assert levels["ipfod-cleanup.service"] <= 3.0
 
 
+async def test_a_module_that_cannot_be_loaded_is_a_problem_as_long_as_it_is_wanted(pair: BootedLab) -> None:
+    owner, _ = await run_on_both(pair)
+    wanted = web(pair).replace("kernel_modules = []", 'kernel_modules = ["no_such_module"]')
+    configure([owner], wanted)
+    assert (await owner.ipfoctl("reload")).returncode == 0
+    assert "no_such_module" in (await problems(owner))["module-failed"]
+    await on_node(pair, owner, VIPS)
+    configure([owner], web(pair))
+    assert (await owner.ipfoctl("reload")).returncode == 0
+    assert "module-failed" not in await problems(owner)
+
+
 async def test_removal_leaves_no_vip_rule_unit_process_or_file(pair: BootedLab) -> None:
     owner, other = await run_on_both(pair)
     await owner.run(["rpm", "-e", "ipfod"], check=True, timeout_s=60)
