@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import time
@@ -20,6 +21,8 @@ from ipfod.host.notify import Notifier, watchdog_interval_s
 from ipfod.keepalived.dump import InstanceDump
 from ipfod.keepalived.launcher import dump_signal
 from ipfod.lock import DaemonLock
+from ipfod.metrics.exporter import Metrics
+from ipfod.metrics.listen import VARIABLE as METRICS_LISTEN
 from ipfod.node.events import Change, Event, NodeChanged, ProblemCleared, ProblemRaised
 from ipfod.node.model import State, Transition
 from ipfod.node.node import Node
@@ -69,6 +72,7 @@ class Daemon:
         self._blocking = BlockingWatch(self._dump, self._catch_up, self._guard.blocked)
         self._rivals = RivalWatch(self._node.groups, self._emit, lambda key: self._fleet.steer_group(key))
         self._wire = Wire(self._emit, self._rivals, self._blocking.heard)
+        self._metrics = Metrics(self._node, self._emit)
         self._addresses_changed = asyncio.Event()
         self._ending = asyncio.Event()
         self._fleet: Fleet
@@ -115,6 +119,8 @@ class Daemon:
             self._watch_listeners(stack)
             self._take_signals(stack)
             self._recall(stack)
+            self._metrics.open(os.environ.get(METRICS_LISTEN, ""))
+            stack.push_async_callback(self._metrics.close)
             await self._fleet.start()
             stack.push_async_callback(self._fleet.close)
             self._notifier.ready()
@@ -240,6 +246,7 @@ class Daemon:
     def _emit(self, event: Event) -> None:
         changes = self._node.apply(event, time.time_ns() // 1000)
         self._blocking.take(event, changes)
+        self._metrics.take(event, changes)
         if changes:
             self._service.publish(changes)
             self._follow(changes)

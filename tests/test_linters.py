@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "firewall": {"config", "host"},
     "host": {"config.model"},
     "bus": {"config", "plan", "node", "host"},
+    "metrics": {"config", "plan", "node"},
     "supervise": {"config", "plan", "node", "keepalived", "vrrp", "checks", "firewall", "host", "scripts"},
     "ctl": {"config", "plan", "bus.connection", "bus.errors", "bus.paths", "scripts", "lab"},
     "lab": {"config", "node.model"},
