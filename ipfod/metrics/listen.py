@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from ipfod.addresses import Address
+from ipfod.config.values import quoted
 from ipfod.errors import Failed
 
 VARIABLE = "IPFOD_METRICS_LISTEN"
@@ -46,4 +47,4 @@ def parse(value: str) -> Listen:
 
 
 def _refused(value: str) -> Failed:
-    return Failed(f'{VARIABLE} "{value}" is no address with a port', hint=ACCEPTED)
+    return Failed(f"{VARIABLE}: {quoted(value)} is no address with a port", hint=ACCEPTED)

@@ -180,7 +180,7 @@ async def test_maintenance_and_the_end_of_a_keepalived_are_seen(single: Lab) -> 
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ("localhost:9650", 'IPFOD_METRICS_LISTEN "localhost:9650" is no address with a port'),
+        ("localhost:9650", 'IPFOD_METRICS_LISTEN: "localhost:9650" is no address with a port'),
         (f"127.0.0.1:{PORT}", f"metrics cannot be served on 127.0.0.1:{PORT}: Address already in use"),
         ("192.0.2.1:9650", "metrics cannot be served on 192.0.2.1:9650: Cannot assign requested address"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from ipfod.errors import Failed
@@ -48,10 +50,15 @@ def test_an_address_with_a_port_is_read(value: str, address: str, port: int) -> 
         "[]:9650",
         "1:9650",
         " ",
+        "127.0.0.1:9650\n10.0.0.1:9650",
+        "127.0.0.1\x1b[2J:9650",
+        "1" * 10_000,
     ],
 )
 def test_anything_else_is_refused_with_what_is_accepted(value: str) -> None:
     with pytest.raises(Failed) as caught:
         parse(value)
-    assert caught.value.text == f'IPFOD_METRICS_LISTEN "{value}" is no address with a port'
+    assert re.fullmatch(r'IPFOD_METRICS_LISTEN: ".*" is no address with a port', caught.value.text)
+    assert caught.value.text.isprintable()
+    assert len(caught.value.text) < 200
     assert "127.0.0.1:9650 or [::1]:9650" in caught.value.hint
