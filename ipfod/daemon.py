@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import time
@@ -21,6 +22,8 @@ from ipfod.journal import tell
 from ipfod.keepalived.dump import InstanceDump
 from ipfod.keepalived.launcher import dump_signal
 from ipfod.lock import DaemonLock
+from ipfod.metrics.exporter import Metrics
+from ipfod.metrics.listen import VARIABLE as METRICS_LISTEN
 from ipfod.node.events import Change, Event
 from ipfod.node.model import State, Transition
 from ipfod.node.node import Node
@@ -74,6 +77,7 @@ class Daemon:
         self._rivals = RivalWatch(self._node.groups, self._emit, lambda key: self._fleet.steer_group(key))
         self._wire = Wire(self._emit, self._rivals, self._blocking.heard)
         self._duplicates = DuplicateWatch(self._node, self._wire.voices, self._emit)
+        self._metrics = Metrics(self._node, self._emit)
         self._addresses_changed = asyncio.Event()
         self._ending = asyncio.Event()
         self._fleet: Fleet
@@ -120,6 +124,8 @@ class Daemon:
             self._watch_listeners(stack)
             self._take_signals(stack)
             self._recall(stack)
+            self._metrics.open(os.environ.get(METRICS_LISTEN, ""))
+            stack.push_async_callback(self._metrics.close)
             await self._fleet.start()
             stack.push_async_callback(self._fleet.close)
             self._notifier.ready()
@@ -250,6 +256,7 @@ class Daemon:
     def _emit(self, event: Event) -> None:
         changes = self._node.apply(event, time.time_ns() // 1000)
         self._blocking.take(event, changes)
+        self._metrics.take(event, changes)
         if changes:
             self._service.publish(changes)
             self._follow(changes)

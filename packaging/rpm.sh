@@ -19,8 +19,8 @@ mkdir "$top/sources"
 # Pure Python alone: nothing is built, and the hashes know exactly one file for each.
 fetch_bundled() {
     "${PIP:-.venv/bin/pip}" download --quiet --disable-pip-version-check --no-deps --dest "$top/download" \
-        --only-binary dbus-next,pyroute2 --no-binary sdnotify \
-        --constraint packaging/constraints.txt dbus-next pyroute2 sdnotify
+        --only-binary dbus-next,prometheus-client,pyroute2 --no-binary sdnotify \
+        --constraint packaging/constraints.txt dbus-next prometheus-client pyroute2 sdnotify
     (cd "$top/download" && sha256sum --check --quiet "$hashes")
     mkdir -p "$bundled"
     mv "$top"/download/* "$bundled"

@@ -30,8 +30,9 @@ MAY_IMPORT = {
     "firewall": {"config", "host"},
     "host": {"config.model"},
     "bus": {"config", "plan", "node", "host"},
+    "metrics": {"config", "plan", "node"},
     "supervise": {"config", "plan", "node", "keepalived", "vrrp", "checks", "firewall", "host", "scripts"},
-    "ctl": {"config", "plan", "bus.connection", "bus.errors", "bus.paths", "scripts", "lab"},
+    "ctl": {"config", "plan", "bus.connection", "bus.errors", "bus.paths", "metrics.listen", "scripts", "lab"},
     "lab": {"config", "node.model"},
 }
 # Modules outside of the rooms put the rooms together. Only they may know each other.

@@ -9,7 +9,9 @@ from pathlib import Path
 from ipfod.config import env
 from ipfod.config.load import load_directory, load_file
 from ipfod.config.model import Address, Complaint, Failover
-from ipfod.config.reading import Complaints
+from ipfod.config.reading import Complaints, Setting
+from ipfod.errors import Failed
+from ipfod.metrics import listen
 from ipfod.paths import CONFIGURATION
 from ipfod.plan.conflicts import conflicts
 from ipfod.plan.layout import PlanError
@@ -103,4 +105,16 @@ def _daemon_environment() -> tuple[Mapping[str, str], Iterable[Complaint]]:
         complaints.add(1, "file", f"cannot be read: {error.strerror}", "a regular file that can be read")
         return {}, complaints.in_line_order()
     reading = env.read(text, complaints)
+    for setting in reading.settings:
+        if setting.key == listen.VARIABLE and setting.value:
+            _check_listen(setting, complaints)
     return {setting.key: str(setting.value) for setting in reading.settings}, complaints.in_line_order()
+
+
+def _check_listen(setting: Setting, complaints: Complaints) -> None:
+    """A bad address for metrics is a warning: ipfod runs without them."""
+    try:
+        listen.parse(str(setting.value))
+    except Failed as error:
+        what = error.text.removeprefix(f"{listen.VARIABLE}: ")
+        complaints.add(setting.line, setting.key, what, error.hint, warning=True)

@@ -72,11 +72,15 @@ class MasterHeard:
 
 @dataclass(frozen=True, slots=True)
 class CheckReported:
-    """The checks of a failover have a new verdict. The text says what was seen, e.g. "port 80 refused"."""
+    """The checks of a failover have a new verdict. The text says what was seen, e.g. "port 80 refused".
+
+    `duration_s` is how long the round took, None if nothing was asked; it is for metrics, the node keeps none.
+    """
 
     failover: str
     state: CheckState
     text: str
+    duration_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

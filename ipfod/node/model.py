@@ -55,6 +55,7 @@ class ProblemCode(StrEnum):
     SCRIPT_FAILING = "script-failing"
     STATE_DAMAGED = "state-damaged"
     MODULE_FAILED = "module-failed"
+    METRICS_FAILED = "metrics-failed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class Health:
     def _take(self, report: CheckReport) -> None:
         self.verdict = report.state
         self._judged()
-        self._emit(CheckReported(self.name, report.state, report.text))
+        self._emit(CheckReported(self.name, report.state, report.text, report.duration_s))
         assert self._failover is not None  # there is no report before a start
         self._tell(report, self._failover)
 

@@ -137,7 +137,7 @@ def test_without_a_file_the_node_s_configuration_and_the_daemon_s_environment_ar
     tmp_path: Path,
 ) -> None:
     (tmp_path / "web.toml").write_text(WEB)
-    (tmp_path / "sysconfig").write_text("OPENSHIFT_HA_VIRTUAL_IPS=10.1.1.1-0\n")
+    (tmp_path / "sysconfig").write_text("OPENSHIFT_HA_VIRTUAL_IPS=10.1.1.1-0\nIPFOD_METRICS_LISTEN=9650\n")
     script = (
         "mount -t tmpfs tmpfs /etc && mkdir /etc/ipfod /etc/sysconfig && cp web.toml /etc/ipfod/ &&"
         ' cp sysconfig /etc/sysconfig/ipfod && exec "$0" -m ipfod.ctl check'
@@ -154,6 +154,7 @@ def test_without_a_file_the_node_s_configuration_and_the_daemon_s_environment_ar
     assert done.returncode == 1, done.stderr
     assert "/etc/ipfod/web.toml: fine\n" in done.stdout
     assert "environment:1: OPENSHIFT_HA_VIRTUAL_IPS: " in done.stdout
+    assert '/etc/sysconfig/ipfod:2: warning: IPFOD_METRICS_LISTEN: "9650" is no address' in done.stdout
 
 
 # ---------------------------------------------------------------- plan

@@ -21,7 +21,12 @@ from ipfod.bus.authorization import Action
 ROOT = Path(__file__).parents[2]
 PRIVATE = "/usr/lib/ipfod"
 PACKAGED = ("dbus", "docs", "ipfod", "packaging", "systemd")  # beside the files at the top
-BUNDLED = {"dbus-next": "dbus_next", "pyroute2": "pyroute2", "sdnotify": "sdnotify"}
+BUNDLED = {
+    "dbus-next": "dbus_next",
+    "prometheus-client": "prometheus_client",
+    "pyroute2": "pyroute2",
+    "sdnotify": "sdnotify",
+}
 REQUIRED = {
     *(
         "dbus",
@@ -177,6 +182,12 @@ def test_what_the_system_reads_is_where_it_looks_for_it(files: frozenset[Package
     ] == []
 
 
+def test_all_documentation_comes_along(files: frozenset[Packaged]) -> None:
+    documents = {str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*") if path.is_file()}
+    assert documents > {"docs/monitoring.md", "docs/monitoring/alerts.yml"}
+    assert documents <= {file.path.partition(f"ipfod-{ipfod.__version__}/")[2] for file in files}
+
+
 def test_nobody_but_root_may_write_any_of_it(files: frozenset[Packaged]) -> None:
     assert [file for file in files if file.mode[5] == "w" or file.mode[8] == "w"] == []
 
@@ -255,7 +266,8 @@ def test_neither_the_distributions_libraries_nor_the_environment_replace_what_is
         mkdir -p /etc/ipfod; echo 'virtual_ips = "192.0.2.10"' > /etc/ipfod/web.toml
         ipfoctl check
         ipfoctl status 2>&1 || echo exit code $?
-        sed 's/from ipfod.__main__ .*/import ipfod.daemon; sys.exit()/' /usr/bin/ipfod > /packages/daemon
+        modules=ipfod.daemon,ipfod.metrics.server
+        sed "s/from ipfod.__main__ .*/import $modules; sys.exit()/" /usr/bin/ipfod > /packages/daemon
         /usr/bin/python3 -IB /packages/daemon && echo daemon found all
     """
     said = in_root(package.parent, script, tmp_path)

@@ -1,0 +1,1 @@
+"""Metrics for Prometheus: what is counted, a snapshot of the node, and the text of it over HTTP."""
