@@ -173,6 +173,17 @@ def _parser() -> argparse.ArgumentParser:
     imports.add_argument("file", metavar="FILE", type=Path, help="YAML or JSON; - for standard input")
     into = "where NAME.toml goes (default: the current directory)"
     imports.add_argument("-o", dest="directory", metavar="DIR", type=Path, default=Path(), help=into)
+    _add_history(command)
+    command("events", "changes of state and problems as they happen; --json: one object a line")
+    command("reload", "have ipfod read its configuration again", reading=False)
+    _add_orders(command)
+    lab = command("lab", "rehearse a configuration file on nodes in network namespaces", reading=False)
+    lab.add_argument("--config", metavar="FILE", help="see: ipfoctl lab --help")
+    lab.add_argument("--nodes", metavar="N", help="see: ipfoctl lab --help")
+    return parser
+
+
+def _add_history(command: Callable[..., argparse.ArgumentParser]) -> None:
     history = command("history", "the last changes of state, the newest at the end")
     history.add_argument(
         "target", nargs="?", metavar="TARGET", help="of this failover, group or virtual IP alone"
@@ -186,13 +197,6 @@ def _parser() -> argparse.ArgumentParser:
         default=HISTORY_SHOWN,
         help=f"how many, 0 for all (default: {HISTORY_SHOWN})",
     )
-    command("events", "changes of state and problems as they happen; --json: one object a line")
-    command("reload", "have ipfod read its configuration again", reading=False)
-    _add_orders(command)
-    lab = command("lab", "rehearse a configuration file on nodes in network namespaces", reading=False)
-    lab.add_argument("--config", metavar="FILE", help="see: ipfoctl lab --help")
-    lab.add_argument("--nodes", metavar="N", help="see: ipfoctl lab --help")
-    return parser
 
 
 def _add_orders(command: Callable[..., argparse.ArgumentParser]) -> None:
