@@ -18,20 +18,19 @@ from itertools import pairwise
 from ipfod.addresses import Address
 from ipfod.errors import Failed
 from ipfod.vrrp import filter as kernel_filter
-from ipfod.vrrp.packet import checksum
+from ipfod.vrrp.frames import (
+    ARP,
+    ARP_ETHERNET_IPV4,
+    ETH_P_ARP,
+    ETH_P_IPV6,
+    ETHERNET,
+    probe,
+    sender,
+    solicitation,
+)
 
-# linux/if_ether.h, RFC 826
-_ETH_P_ARP, _ETH_P_IPV6 = 0x0806, 0x86DD
-_ARP = struct.Struct("!HHBBH6s4s6s4s")
-_ARP_ETHERNET, _ARP_IPV4, _ARP_REQUEST = 1, 0x0800, 1
-_BROADCAST = b"\xff" * 6
-_ETHERNET = 1  # linux/if_arp.h, ARPHRD_ETHER
 _SIOCGIFHWADDR = 0x8927  # asm-generic/sockios.h
 _IFREQ = struct.Struct("16sH6s16x")  # linux/if.h: name, family and first bytes of the address
-# RFC 4861 4.3 and 4.6.1; RFC 4291 2.7.1: the group of all who have an address with the same last three bytes
-_NEIGHBOUR_SOLICITATION, _SOURCE_LINK_ADDRESS = 135, 1
-_SOLICITED_NODE = bytes.fromhex("ff0200000000000000000001ff")
-_ICMPV6, _HOP_LIMIT = 58, 255
 
 _PACKET_BYTES = 128  # an ARP packet has 28, an advertisement with its option 72
 _TURN_PACKETS = 64  # a flood costs this much,
@@ -72,9 +71,9 @@ class Neighbours:
         ipv4 = sorted(int(each) for each in wanted if each.version == 4)
         try:
             if ipv4:
-                self._open(_ETH_P_ARP, lambda link: _hear_arp(link, ipv4))
+                self._open(ETH_P_ARP, lambda link: _hear_arp(link, ipv4))
             if any(each.version == 6 for each in wanted):
-                self._open(_ETH_P_IPV6, _hear_advertisements)
+                self._open(ETH_P_IPV6, _hear_advertisements)
         except OSError as error:
             self.close()
             text = f"{self._interface}: other hosts with a virtual IP cannot be heard: {error.strerror}"
@@ -83,10 +82,8 @@ class Neighbours:
     def ask(self, addresses: Iterable[Address], source: IPv6Address | None) -> None:
         """Ask who has these addresses; of IPv6 only with a `source`, an address of this node. Raises Failed."""
         try:
-            with socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as link:
-                link.bind((self._interface, 0))
-                _, _, _, kind, mac = link.getsockname()
-                if kind != _ETHERNET or len(mac) != len(_BROADCAST):
+            with sender(self._interface) as (link, mac):
+                if mac is None:
                     return  # there is no such question on other links
                 for address in addresses:
                     if isinstance(address, IPv4Address):
@@ -134,7 +131,7 @@ class Neighbours:
             except OSError:  # the interface is down or gone
                 self.close()
                 return
-            claim = parse_arp(packet) if protocol == _ETH_P_ARP else parse_advertisement(packet, place[4])
+            claim = parse_arp(packet) if protocol == ETH_P_ARP else parse_advertisement(packet, place[4])
             if claim is not None and claim.address in self._of_interest and place[2] != socket.PACKET_OUTGOING:
                 self._claimed(claim)
         loop.remove_reader(link)
@@ -151,7 +148,7 @@ def own_hardware() -> frozenset[bytes]:
             except OSError:
                 continue  # it has just gone
             _, kind, hardware = _IFREQ.unpack(answer)
-            if kind == _ETHERNET:
+            if kind == ETHERNET:
                 found.add(hardware)
     return frozenset(found)
 
@@ -177,10 +174,10 @@ def in_ranges(ordered: Sequence[int], most: int) -> list[tuple[int, int]]:
 
 def parse_arp(packet: bytes) -> Claim | None:
     """What an ARP packet's sender says of itself; None for one that says nothing. For any bytes."""
-    if len(packet) < _ARP.size:
+    if len(packet) < ARP.size:
         return None
-    kind, protocol, length, protocol_length, _, hardware, address, _, _ = _ARP.unpack_from(packet)
-    if (kind, protocol, length, protocol_length) != (_ARP_ETHERNET, _ARP_IPV4, 6, 4):
+    *kinds, _, hardware, address, _, _ = ARP.unpack_from(packet)
+    if tuple(kinds) != ARP_ETHERNET_IPV4:
         return None
     return Claim(IPv4Address(address), hardware)
 
@@ -190,21 +187,3 @@ def parse_advertisement(packet: bytes, hardware: bytes) -> Claim | None:
     if len(packet) < 64 or len(hardware) != 6:
         return None
     return Claim(IPv6Address(packet[48:64]), hardware)
-
-
-def probe(address: IPv4Address, mac: bytes) -> bytes:
-    """The frame that asks who has an IPv4 address: RFC 5227 2.1.1."""
-    body = _ARP.pack(_ARP_ETHERNET, _ARP_IPV4, 6, 4, _ARP_REQUEST, mac, bytes(4), bytes(6), address.packed)
-    return _BROADCAST + mac + struct.pack("!H", _ETH_P_ARP) + body
-
-
-def solicitation(address: IPv6Address, source: IPv6Address, mac: bytes) -> bytes:
-    """The frame that asks who has an IPv6 address: RFC 4861 4.3."""
-    group = _SOLICITED_NODE + address.packed[-3:]
-    message = struct.pack("!BBHI", _NEIGHBOUR_SOLICITATION, 0, 0, 0) + address.packed
-    message += bytes((_SOURCE_LINK_ADDRESS, 1)) + mac
-    pseudo = source.packed + group + struct.pack("!II", len(message), _ICMPV6)
-    message = message[:2] + struct.pack("!H", checksum(pseudo + message)) + message[4:]
-    header = struct.pack("!IHBB", 6 << 28, len(message), _ICMPV6, _HOP_LIMIT) + source.packed + group
-    # RFC 2464 section 7: the frames of a multicast address
-    return b"\x33\x33" + group[-4:] + mac + struct.pack("!H", _ETH_P_IPV6) + header + message

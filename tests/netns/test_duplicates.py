@@ -8,10 +8,11 @@ import signal
 
 from orders import VIP, owner_and_others, run_all
 from problem_watch import cleared, problem, raised, times_raised
-from scenario import configure, each_on_one, group, listed, no_traceback, on_node, start
+from scenario import configure, each_on_one, group, listed, no_traceback, on_node, start, status, until
 
 from ipfod.lab.lab import CLIENT_INTERFACE, Lab
 from ipfod.lab.machine import Machine
+from ipfod.lab.node import Node
 
 DUPLICATE = "duplicate-vip"
 OTHER = "192.168.3.11"
@@ -103,6 +104,7 @@ async def test_no_hand_over_and_no_crash_is_taken_for_a_duplicate(pair: Lab) -> 
     await second.kill_ipfod(signal.SIGTERM)
     await on_node(pair, first, vips)
     await second.start_ipfod()
+    await until(lambda: all_are(second, "backup"), what="the second node takes part")
     await first.kill("keepalived", signal.SIGKILL)
     await on_node(pair, second, vips)
     assert (await second.ipfoctl("maintenance", "on")).returncode == 0
@@ -110,6 +112,11 @@ async def test_no_hand_over_and_no_crash_is_taken_for_a_duplicate(pair: Lab) -> 
     for node in pair.nodes:
         assert times_raised(node, DUPLICATE) == 0
         assert no_traceback(node.log())
+
+
+async def all_are(node: Node, state: str) -> bool:
+    [failover] = (await status(node))["failovers"]
+    return {each["state"] for each in failover["groups"]} == {state}
 
 
 async def test_another_interface_of_the_node_itself_is_no_other_host(single: Lab) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipfod.errors import Failed
-from ipfod.vrrp.announce import _frame, announce
+from ipfod.vrrp.announce import announce
+from ipfod.vrrp.frames import announcement
 
 MAC = bytes.fromhex("02005e10a7ff")
 
@@ -31,7 +32,7 @@ ipv6 = st.integers(0, 2**128 - 1).map(IPv6Address)
 
 @given(address=ipv4, mac=macs)
 def test_ipv4_is_announced_by_an_arp_request_for_oneself(address: IPv4Address, mac: bytes) -> None:
-    frame = _frame(address, mac)
+    frame = announcement(address, mac)
     assert len(frame) == 14 + 28
     assert frame[0:6] == b"\xff\xff\xff\xff\xff\xff"  # to everybody
     assert frame[6:12] == mac
@@ -48,7 +49,7 @@ def test_ipv4_is_announced_by_an_arp_request_for_oneself(address: IPv4Address, m
 
 @given(address=ipv6, mac=macs)
 def test_ipv6_is_announced_by_an_unsolicited_neighbour_advertisement(address: IPv6Address, mac: bytes) -> None:
-    frame = _frame(address, mac)
+    frame = announcement(address, mac)
     all_nodes = bytes.fromhex("ff02" + "00" * 13 + "01")
     assert len(frame) == 14 + 40 + 32
     assert frame[0:6] == b"\x33\x33" + all_nodes[-4:]  # RFC 2464 section 7
@@ -75,7 +76,7 @@ def test_ipv6_is_announced_by_an_unsolicited_neighbour_advertisement(address: IP
 
 
 def test_an_advertisement_is_byte_for_byte_the_one_worked_out_by_hand() -> None:
-    frame = _frame(ip_address("fd00::1:1"), MAC)
+    frame = announcement(ip_address("fd00::1:1"), MAC)
     pseudo = [0xFD00, 1, 1, 0xFF02, 1, 0x20, 0x3A]
     message = [0x8800, 0x2000, 0xFD00, 1, 1, 0x201, 0x200, 0x5E10, 0xA7FF]
     total = sum(pseudo + message)

@@ -8,7 +8,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipfod.vrrp.neighbours import Claim, in_ranges, parse_advertisement, parse_arp, probe, solicitation
+from ipfod.vrrp.frames import probe, solicitation
+from ipfod.vrrp.neighbours import Claim, in_ranges, parse_advertisement, parse_arp
 from ipfod.vrrp.packet import checksum
 
 MAC = bytes.fromhex("02005e10a7ff")
