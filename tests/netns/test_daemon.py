@@ -85,8 +85,11 @@ async def test_keepalived_that_died_while_the_daemon_was_down_is_started_again(p
     await first.run(["kill", "-KILL", *map(str, await keepalived_pids(first))], check=True)
     await first.start_ipfod()
     await each_on_one(pair, VIPS)
-    assert len(await keepalived_pids(first)) == 2
-    assert not await problems(first)
+
+    async def well() -> bool:
+        return len(await keepalived_pids(first)) == 2 and not await problems(first)
+
+    await until(well, what="keepalived runs again")
     assert second.ipfod is not None
 
 

@@ -147,7 +147,8 @@ async def test_maintenance_ends_by_itself(single: Lab) -> None:
         node.write("/var/lib/ipfod/state.json", json.dumps(document))
         await node.start_ipfod()
         assert (await state(node))[0] is expected
-        assert await is_in(node, "fault") is expected
+        followed = partial(is_in, node, "fault" if expected else "master")
+        await until(followed, what=f"the node has followed an end at {end}")
         assert await node.kill_ipfod(signal.SIGTERM) == 0
 
 
