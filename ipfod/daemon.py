@@ -24,9 +24,10 @@ from ipfod.keepalived.launcher import dump_signal
 from ipfod.lock import DaemonLock
 from ipfod.metrics.exporter import Metrics
 from ipfod.metrics.listen import VARIABLE as METRICS_LISTEN
-from ipfod.node.events import Change, Event
+from ipfod.node.events import Change, Changed, Event
 from ipfod.node.model import State, Transition
 from ipfod.node.node import Node
+from ipfod.plan.model import GroupKey
 from ipfod.supervise.blocking import BlockingWatch
 from ipfod.supervise.chronicle import Chronicle
 from ipfod.supervise.duplicates import DuplicateWatch
@@ -37,6 +38,7 @@ from ipfod.supervise.maintenance import MaintenanceMode
 from ipfod.supervise.management import Alone, Management, UnderSystemd, is_unit
 from ipfod.supervise.operator import Operator
 from ipfod.supervise.rivals import RivalWatch
+from ipfod.supervise.silence import SilenceWatch
 from ipfod.supervise.stances import Stances
 from ipfod.supervise.strays import StrayWatch
 from ipfod.supervise.surroundings import Surroundings
@@ -77,6 +79,7 @@ class Daemon:
         self._rivals = RivalWatch(self._node.groups, self._emit, lambda key: self._fleet.steer_group(key))
         self._wire = Wire(self._emit, self._rivals, self._blocking.heard)
         self._duplicates = DuplicateWatch(self._node, self._wire.voices, self._emit)
+        self._silence = SilenceWatch(self._node, self._wire.voices, self._netlink.remove, self._emit)
         self._metrics = Metrics(self._node, self._emit)
         self._addresses_changed = asyncio.Event()
         self._ending = asyncio.Event()
@@ -146,6 +149,7 @@ class Daemon:
         stack.callback(self._unserved.close)
         stack.push_async_callback(self._strays.aclose)
         stack.push_async_callback(self._duplicates.aclose)
+        stack.push_async_callback(self._silence.aclose)
         stack.push_async_callback(self._switchover.close)
 
     async def _end(self) -> None:
@@ -271,6 +275,8 @@ class Daemon:
                 self._chronicle.follow(change)
                 self._stances.follow(change)
                 self._rivals.follow(change)
+            elif isinstance(change, Changed) and isinstance(change.ref, GroupKey) and "master" in change.fields:
+                self._silence.seen(change.ref)
         self._switchover.seen()
         self._unserved.seen()
         self._strays.seen()

@@ -28,11 +28,16 @@ def children(pid: int) -> tuple[int, ...]:
 
 def is_zombie(pid: int) -> bool:
     """Whether a process has ended and only waits to be reaped."""
+    return run_state(pid) == "Z"
+
+
+def run_state(pid: int) -> str:
+    """The letter of a process's state, see proc_pid_stat(5): S if it waits for something; "" if it is gone."""
     try:
         # Bytes: a process may give itself any name.
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] == b"Z"
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0].decode("ascii")
     except OSError:
-        return False
+        return ""
 
 
 class ProcessWatch:

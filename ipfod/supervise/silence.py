@@ -1,0 +1,120 @@
+"""A keepalived that hangs while it holds virtual IPs: a peer takes over, and the addresses would be on both.
+
+The peer hears nothing any more and becomes master; this node's keepalived, stopped or starved, does not give
+way. So ipfod takes the addresses off. When keepalived goes on it hears the peer, and VRRP decides between them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+
+from ipfod.addresses import InterfaceAddress
+from ipfod.errors import Failed
+from ipfod.host.processes import children, run_state
+from ipfod.node.events import Event, ProblemsSeen
+from ipfod.node.model import Problem, ProblemCode, State
+from ipfod.node.node import Node
+from ipfod.plan.model import GroupKey
+from ipfod.supervise.farewell import virtual_ip_addresses
+from ipfod.supervise.rivals import Speaking, is_foreign
+
+log = logging.getLogger(__name__)
+
+SCOPE = "silence"
+# keepalived gives way within 2 ms after a peer's advert (measured, 2.2.7); less than the usual interval.
+GIVES_WAY_S = 0.05
+LOOK_AGAIN_S = 0.25
+# A peer takes over after three; one that hears this node and is preferred does it at once.
+SILENT_INTERVALS = 2
+WAITING = ("S", "I")  # proc_pid_stat(5); a process that is stopped, starved or in a loop has other letters
+
+
+class SilenceWatch:
+    """Takes addresses off, and reports it as `keepalived-failed` until keepalived speaks again or gives way."""
+
+    def __init__(
+        self,
+        node: Node,
+        speaking: Speaking,
+        remove: Callable[[Iterable[InterfaceAddress]], Awaitable[tuple[InterfaceAddress, ...]]],
+        emit: Callable[[Event], None],
+    ) -> None:
+        """`speaking` answers who advertises a group now, this node among them."""
+        self._node = node
+        self._speaking = speaking
+        self._remove = remove
+        self._emit = emit
+        self._hung: set[GroupKey] = set()
+        self._pending: set[GroupKey] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._removing: set[asyncio.Task[None]] = set()
+
+    def seen(self, key: GroupKey) -> None:
+        """Another master of a group was heard."""
+        self._pending.add(key)
+        self._arm(GIVES_WAY_S)
+
+    async def aclose(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._removing:
+            await asyncio.wait(self._removing)
+
+    def _arm(self, delay_s: float) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        keys, self._pending = self._pending | self._hung, set()
+        before, self._hung = self._hung, {key for key in keys if self._hangs(key)}
+        if fresh := self._hung - before:
+            task = asyncio.create_task(self._take_off(fresh), name="VIPs of a keepalived that hangs")
+            self._removing.add(task)
+            task.add_done_callback(self._removing.discard)
+        if self._hung != before:
+            self._emit(ProblemsSeen(SCOPE, tuple(self._problems())))
+        if self._hung:
+            self._arm(LOOK_AGAIN_S)
+
+    def _hangs(self, key: GroupKey) -> bool:
+        """Whether this node is master of a group, says nothing, and another one has taken it."""
+        status = self._node.groups.get(key)
+        if status is None or status.state is not State.MASTER:
+            return False
+        now = asyncio.get_running_loop().time()
+        voices = [voice for voice in self._speaking(key) if not is_foreign(voice, status.group)]
+        own = next((voice for voice in voices if voice.advert.source == status.group.source), None)
+        silent = own is None or now > own.last_s + SILENT_INTERVALS * own.interval_s
+        return silent and len(voices) > (own is not None) and self._does_nothing(key)
+
+    def _does_nothing(self, key: GroupKey) -> bool:
+        """Whether no keepalived waits for adverts. One whose own are dropped on their way out does wait."""
+        parent = self._node.failovers[key.failover].keepalived_pid
+        return not any(run_state(each) in WAITING for each in children(parent))
+
+    async def _take_off(self, keys: Iterable[GroupKey]) -> None:
+        for key in sorted(keys):
+            if (failover := self._node.failovers.get(key.failover)) is None:
+                continue
+            groups = tuple(group for group in failover.plan.groups if group.key == key)
+            try:
+                for entry in await self._remove(virtual_ip_addresses(failover.plan, groups)):
+                    log.warning("%s on %s: taken off, keepalived hangs", entry.address, entry.interface)
+            except Failed as error:
+                log.warning("%s", error)
+
+    def _problems(self) -> Iterable[Problem]:
+        for name in sorted({key.failover for key in self._hung}):
+            first, *more = sorted(key for key in self._hung if key.failover == name)
+            status = self._node.groups[first]
+            others = f" and {len(more)} more" if more else ""
+            text = (
+                f"{name}: keepalived advertises {status.group.name}{others} no longer and does not give way to "
+                f"{status.master}: its virtual IPs were taken off here"
+            )
+            hint = "it is stopped, or gets no time: see its processes with ps, and what else is busy here"
+            yield Problem(ProblemCode.KEEPALIVED_FAILED, name, text, hint)
