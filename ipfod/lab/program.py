@@ -169,6 +169,9 @@ class Program:
 
     async def close(self) -> None:
         """End the program if need be, and keep what it printed."""
+        with contextlib.suppress(ProcessLookupError):
+            # nsenter stops itself when somebody stops what it runs, and does not go on with it.
+            self._process.send_signal(signal.SIGCONT)
         await end(self._process)
         self.output()
         self._log.close()
