@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from pathlib import Path
 
@@ -24,15 +26,31 @@ class TrackFiles:
             text = (self._directory / instance).read_text("ascii")
         except (OSError, UnicodeDecodeError):
             return None
-        return int(text) if re.fullmatch(r"-?[0-9]{1,5}\n?", text, re.ASCII) else None
+        return int(text) if re.fullmatch(r"-?[0-9]{1,5}\n*", text, re.ASCII) else None
 
     def write(self, instance: str, value: int) -> None:
         """Put a value in force. By rename: keepalived takes an empty or half-written file for a healthy one."""
-        if self.read(instance) != value:
-            write_atomically(self._directory / instance, f"{value}\n")
+        if self.read(instance) == value:
+            return
+        path = self._directory / instance
+        try:
+            write_atomically(path, f"{value}\n")
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            _overwrite(path, f"{value}\n")  # a full /run must not keep a node from giving its VIPs up
 
     def keep_only(self, instances: set[str]) -> None:
         """Remove the files of instances that are gone."""
         for path in self._directory.iterdir():
             if path.name not in instances:
                 path.unlink()
+
+
+def _overwrite(path: Path, text: str) -> None:
+    """Write into a file that is there, in one go and over all that it has: that needs no more space."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+    try:
+        os.pwrite(descriptor, text.encode().ljust(os.fstat(descriptor).st_size, b"\n"), 0)
+    finally:
+        os.close(descriptor)

@@ -51,7 +51,6 @@ def test_every_value_is_read_back(value: int, anywhere: Path) -> None:
         b"0x10",
         b" 5",
         b"5 ",
-        b"5\n\n",
         b"+5",
         b"--5",
         b"-",
