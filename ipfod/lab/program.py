@@ -153,8 +153,17 @@ class Program:
 
     async def wait(self, *, timeout_s: float = 10.0) -> int:
         """Wait for the program's end; returns its exit code. Raises TimeoutError."""
+        self._go_on()
         async with asyncio.timeout(timeout_s):
             return await self._process.wait()
+
+    def _go_on(self) -> None:
+        """nsenter stops itself when somebody stops what it runs, and does not go on with it."""
+        ahead = [self._process.pid] if self._process.returncode is None else []
+        while ahead:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(ahead[0], signal.SIGCONT)
+            ahead += children(ahead.pop(0))
 
     async def line(self) -> str:
         """The next line of standard output without its end; "" at the end of the output."""
@@ -169,9 +178,7 @@ class Program:
 
     async def close(self) -> None:
         """End the program if need be, and keep what it printed."""
-        with contextlib.suppress(ProcessLookupError):
-            # nsenter stops itself when somebody stops what it runs, and does not go on with it.
-            self._process.send_signal(signal.SIGCONT)
+        self._go_on()
         await end(self._process)
         self.output()
         self._log.close()

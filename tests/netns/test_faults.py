@@ -59,7 +59,10 @@ async def start_again(node: Node) -> None:
 
 async def start_bus_and_all(node: Node) -> None:
     assert node.ipfod is not None
-    assert await node.ipfod.wait(timeout_s=RIGHT_AGAIN_S) == 1  # it says that the bus is gone, and ends
+    try:
+        assert await node.ipfod.wait(timeout_s=RIGHT_AGAIN_S) == 1  # it says that the bus is gone, and ends
+    except TimeoutError:
+        raise AssertionError(f"{node.name}: ipfod does not end with its bus: {node.log()}") from None
     node.inside(SOCKET).unlink(missing_ok=True)
     await node.spawn(["dbus-daemon", f"--config-file={BUS_CONFIGURATION}", "--nofork", "--nopidfile"])
     await until(lambda: there(node), what="the bus is there again")
