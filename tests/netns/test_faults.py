@@ -179,6 +179,7 @@ async def test_a_process_that_is_hit_moves_nothing_for_long(pair: Lab, name: str
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(6 * 3600)
 async def test_processes_are_hit_again_and_again(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     """`make soak SEED=7` plays the same again; the table is what docs/reliability.md has."""
     seed = int(os.environ.get("SEED", "0")) or random.randrange(1, 10**6)
