@@ -91,9 +91,8 @@ def test_the_plot_has_a_bar_for_each_system_of_an_outage_and_nothing_else() -> N
     text = svg.plot(REPORT.rows, title="Outages <of> VIPs")
     root = ElementTree.fromstring(text)
     assert root.findtext(f"{SVG}title") == "Outages <of> VIPs"
-    bars = [one for one in root.iter(f"{SVG}rect") if float(one.attrib["x"]) == svg.LEFT][
-        1:
-    ]  # after the legend
+    legend, *bars = (one for one in root.iter(f"{SVG}rect") if float(one.attrib["x"]) == svg.LEFT)
+    assert legend.attrib["class"] == "plain"
     assert [one.attrib["class"] for one in bars] == ["plain", "original", "ipfod"]
     texts = [one.text for one in root.iter(f"{SVG}text")]
     assert "252 ms" in texts
