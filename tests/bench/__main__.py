@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import document, figures, outages, table
+from bench import document, figures, outages, table, tuning
 from bench.configs import LARGE, SMALL
 from bench.judge import shortfalls
 from bench.model import Report, Row
@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--runs", type=int, default=RUNS, metavar="N", help="of each scenario (default: 5)")
     made.add_argument("--only", nargs="+", default=[], choices=NAMES, metavar="NAME", help=", ".join(NAMES))
     made.add_argument("--quick", action="store_true", help="one group of one virtual IP, no other size")
+    made.add_argument("--tuning", action="store_true", help="other settings instead, for docs/tuning.md")
     made.add_argument("--json", type=Path, default=Path("bench.json"), help="where the figures go")
     made.add_argument("--svg", type=Path, help="where a plot of the outages goes")
     made.add_argument("--markdown", type=Path, help="where the table goes, for documents")
@@ -50,7 +51,10 @@ def main(argv: Sequence[str]) -> int:
         print(f"{time.monotonic() - began:6.0f} s  {text}", flush=True)
 
     try:
-        rows = asyncio.run(measure(options.runs, options.only, quick=options.quick, say=say))
+        if options.tuning:
+            rows = asyncio.run(tuning.measure(options.runs, say))
+        else:
+            rows = asyncio.run(measure(options.runs, options.only, quick=options.quick, say=say))
     except IpfodError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1

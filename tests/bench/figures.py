@@ -194,15 +194,15 @@ async def memory(stage: Stage) -> dict[str, Samples]:
 async def idle(stage: Stage) -> dict[str, Samples]:
     """Share of one processor that the daemon takes while nothing happens but adverts, in percent."""
     await asyncio.sleep(REST_S)
-    pid = await _pid(stage.victim)
-    before, begin = _cpu_s(pid), time.monotonic()
+    stat = Path(f"/proc/{await _pid(stage.victim)}/stat")
+    before, begin = cpu_s(stat), time.monotonic()
     await asyncio.sleep(IDLE_S)
-    return {IPFOD: [(_cpu_s(pid) - before) / (time.monotonic() - begin) * 100]}
+    return {IPFOD: [(cpu_s(stat) - before) / (time.monotonic() - begin) * 100]}
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(stat: Path) -> float:
     """Processor time of all threads, user and system, without children (proc(5), stat fields 14 and 15)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = stat.read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 

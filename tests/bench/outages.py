@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from bench.configs import Size
 from bench.model import IPFOD, PLAIN, SYSTEMS, Row, Series
-from bench.scenarios import Scenario
+from bench.scenarios import Act, Scenario
 from bench.stage import Sample, Stage, staged
 
 SPACING_LARGE_MS = 5.0  # of the echo requests to several virtual IPs
@@ -27,8 +27,8 @@ async def measure(scenarios: Sequence[Scenario], size: Size, runs: int, say: Say
             continue
         async with staged(name, size) as stage:
             for scenario in wanted:
-                for run in range(runs):
-                    sample = await _run(stage, scenario, (run + 0.5) / runs)
+                for number in range(runs):
+                    sample = await run(stage, scenario, scenario.acts[name], (number + 0.5) / runs)
                     samples[scenario.name, name].append(sample)
                 told = ", ".join(f"{one.ms:.3g}" for one in samples[scenario.name, name])
                 say(f"{size}, {name}, {scenario.title}: {told} ms")
@@ -37,9 +37,8 @@ async def measure(scenarios: Sequence[Scenario], size: Size, runs: int, say: Say
     return [row(scenario, size, samples, theory.get(scenario.name)) for scenario in scenarios]
 
 
-async def _run(stage: Stage, scenario: Scenario, share: float) -> Sample:
+async def run(stage: Stage, scenario: Scenario, act: Act, share: float) -> Sample:
     """Let it happen once, and bring everything back."""
-    act = scenario.acts[stage.system.name]
     spacing_ms = SPACING_LARGE_MS if stage.large else scenario.spacing_ms
     after_s = act.lasts_s + (LASTS_LARGE_S if stage.large else 0.0)
     async with stage.measured(spacing_ms=spacing_ms, after_s=after_s) as found:
