@@ -36,7 +36,7 @@ rpm: $(VENV)/installed-run | packagers
 	@PIP=$(VENV)/bin/pip packaging/rpm.sh dist
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist bench.json *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 root:

@@ -58,6 +58,9 @@ def main(argv: Sequence[str]) -> int:
     except IpfodError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
+    if not rows:
+        print("bench: nothing of that is measured with one group only", file=sys.stderr)
+        return 1
     report = Report(machine(), options.runs, tuple(rows))
     publish(report, options)
     return 1 if any(shortfalls(row) for row in rows) else 0

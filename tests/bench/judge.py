@@ -58,4 +58,4 @@ def _relative(row: Row) -> str:
     times = ratio(row)
     if row.limit.ratio is None or times is None:
         return ""
-    return f"{times:.2f} > {row.limit.ratio:g} x plain" if times > row.limit.ratio else ""
+    return f"{times:.3f} > {row.limit.ratio:g} x plain" if times > row.limit.ratio else ""

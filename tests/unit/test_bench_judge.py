@@ -40,15 +40,15 @@ def test_a_typical_limit_binds_the_median_alone() -> None:
 def test_limit_and_ratio_must_both_hold() -> None:
     limit = Limit(at_most=400.0, ratio=1.05)
     assert verdict(row([105.0], [100.0], limit=limit)) == "ok"
-    assert verdict(row([110.0], [100.0], limit=limit)) == "SHORT: 1.10 > 1.05 x plain"
-    assert shortfalls(row([500.0], [100.0], limit=limit)) == ["500 > 400 ms", "5.00 > 1.05 x plain"]
+    assert verdict(row([110.0], [100.0], limit=limit)) == "SHORT: 1.100 > 1.05 x plain"
+    assert shortfalls(row([500.0], [100.0], limit=limit)) == ["500 > 400 ms", "5.000 > 1.05 x plain"]
 
 
 def test_of_a_relative_limit_one_part_is_enough() -> None:
     limit = Limit(at_most=15.0, ratio=1.05, relative=True)
     assert verdict(row([100.0], [100.0], limit=limit)) == "ok"
     assert verdict(row([12.0], [4.0], limit=limit)) == "ok"
-    assert shortfalls(row([120.0], [100.0], limit=limit)) == ["120 > 15 ms", "1.20 > 1.05 x plain"]
+    assert shortfalls(row([120.0], [100.0], limit=limit)) == ["120 > 15 ms", "1.200 > 1.05 x plain"]
     assert shortfalls(row([120.0], limit=limit)) == ["120 > 15 ms"]
 
 

@@ -75,6 +75,14 @@ def test_wrong_options_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert "at least 1" in capsys.readouterr().err
 
 
+def test_what_is_measured_at_the_other_size_only_is_no_success(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert main(["--quick", "--only", "plan"]) == 1
+    assert capsys.readouterr().err == "bench: nothing of that is measured with one group only\n"
+
+
 def test_samples_of_all_systems_become_a_row() -> None:
     [lost] = scenarios.wanted(SMALL, ["node-lost"])
     samples: outages.Samples = {
