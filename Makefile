@@ -6,12 +6,13 @@ IN_VENV := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test soak lint rpm clean root prerequisites packagers nodes
+.PHONY: help run test soak bench lint rpm clean root prerequisites packagers nodes
 
 help:
 	@echo 'make run    three nodes on this machine, virtual IPs that move, the outage of each move'
 	@echo 'make test   every test and linter'
 	@echo 'make soak   the long tests, hours of them'
+	@echo 'make bench  speed and size, beside plain keepalived: a table, bench.json (half an hour)'
 	@echo 'make lint   the linters alone'
 	@echo 'make rpm    the package for Fedora and RHEL, in dist/'
 	@echo 'make clean  remove what the others left in this directory'
@@ -25,6 +26,9 @@ test: root $(VENV)/installed-test | packagers nodes
 soak: root $(VENV)/installed-test | packagers nodes
 	@$(IN_VENV) -m pytest -m soak
 
+bench: root $(VENV)/installed-run
+	@PYTHONPATH=tests $(IN_VENV) -m bench $(BENCH)
+
 lint: $(VENV)/installed-test
 	@$(IN_VENV) -m pytest tests/test_linters.py
 
@@ -32,7 +36,7 @@ rpm: $(VENV)/installed-run | packagers
 	@PIP=$(VENV)/bin/pip packaging/rpm.sh dist
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist bench.json *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 root:

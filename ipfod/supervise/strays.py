@@ -81,14 +81,15 @@ class StrayWatch:
         missed = [key for key, first in self._missing.items() if now >= first + MISSING_AFTER_S]
         patience_s = ORPHANED_AFTER_S + ORPHANED_FOR_EACH_S * len(self._node.groups)
         left = [entry for entry, first in self._orphans.items() if now >= first + patience_s]
+        noted = self._noted() if left else frozenset()
         problems = (
             *(_missing_problem(self._node, address) for address, _ in missed),
-            *orphan_problems(left, self._noted()),
+            *orphan_problems(left, noted),
         )
         if problems != self._said:
             self._said = problems
             self._emit(ProblemsSeen(SCOPE, problems))
-        if (own := [entry for entry in left if entry in self._noted()]) and self._removing is None:
+        if (own := [entry for entry in left if entry in noted]) and self._removing is None:
             self._removing = asyncio.create_task(self._take_off(own), name="left over VIPs")
         if self._missing or self._orphans:
             self.seen()

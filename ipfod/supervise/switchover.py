@@ -86,12 +86,12 @@ class Switchover:
         """Have other nodes take every group that this one is master of; answers those that nobody has taken.
 
         One by one, because 255 groups at once cost single VIPs 0.35 s (measured, keepalived 2.2.7). This node
-        keeps off what it gave for as long as a move may take, or until `let_go`.
+        keeps off what it gave for as long as all these moves may take, or until `let_go`.
         """
         kept: list[GroupKey] = []
         ahead = [key for key, status in self._groups.items() if status.state is State.MASTER]
         while ahead and not kept:
-            if not await self._vacate(ahead[0], intent, grace_s):
+            if not await self._vacate(ahead[0], intent, grace_s, moves=len(ahead)):
                 kept.append(ahead[0])
             del ahead[0]
         # Where nobody takes one group nobody may take any: the others need not wait for each other.
@@ -103,13 +103,13 @@ class Switchover:
         vacated, self._vacated = self._vacated, {}
         self._stances.set_all(vacated)
 
-    async def _vacate(self, key: GroupKey, intent: str, grace_s: float) -> bool:
+    async def _vacate(self, key: GroupKey, intent: str, grace_s: float, *, moves: int = 1) -> bool:
         try:
             async with self._alone(key, wait=True):
                 if self._status(key).state is not State.MASTER:
                     return True
                 before = self._stances.get(key)
-                moved = await self._hand_over(key, intent, grace_s)
+                moved = await self._hand_over(key, intent, grace_s, moves=moves)
                 if moved:
                     holds_off = before is not None and before.kind is StanceKind.YIELD
                     self._vacated[key] = before if holds_off else None
@@ -143,15 +143,18 @@ class Switchover:
 
     # ------------------------------------------------------------ giving
 
-    async def _hand_over(self, key: GroupKey, intent: str, grace_s: float = GRACE_S) -> bool:
-        """Whether another node has taken the group. This node keeps off then for as long as this may take."""
+    async def _hand_over(self, key: GroupKey, intent: str, grace_s: float = GRACE_S, *, moves: int = 1) -> bool:
+        """Whether another node has taken the group.
+
+        This node keeps off it then for as long as this and the `moves` that follow may take.
+        """
         before = self._stances.get(key)
         interval_s = self._supervisor_of(key).plan.failover.advert_interval_s
         patience_s = 3 * interval_s + grace_s
         self._emit(Intended(key, intent))
         moved = False
         try:
-            until_s = boot_time_s() + LOWERED_S + 2 * patience_s
+            until_s = boot_time_s() + moves * (LOWERED_S + 2 * patience_s)
             self._stances.set(key, Stance(StanceKind.YIELD, LOWEST, until_s))
             moved = await self._part(key, interval_s, patience_s)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import cast
 
 import pytest
 from plans import planned
@@ -20,8 +21,8 @@ from ipfod.supervise import maintenance as under_test
 from ipfod.supervise.failover import Supervisor
 from ipfod.supervise.ledger import Ledger
 from ipfod.supervise.maintenance import MaintenanceMode
-from ipfod.supervise.stances import Stances
-from ipfod.supervise.switchover import Switchover
+from ipfod.supervise.stances import Stances, boot_time_s
+from ipfod.supervise.switchover import GRACE_S, LOWERED_S, Switchover
 
 WEB = 'name = "web"\nvirtual_ips = "10.1.0.1"'
 DB = 'name = "db"\nvirtual_ips = "10.1.0.9"\nvrrp_id_offset = 50'
@@ -199,3 +200,39 @@ async def test_a_move_that_fails_leaves_stance_and_intent_as_they_were(
     assert parts.stances.get(WEB_1) == before
     async with parts.switchover._alone(WEB_1):
         pass
+
+
+# ---------------------------------------------------------------- many groups, one after the other
+
+
+async def test_what_was_handed_over_first_stays_away_until_the_last_one_is(tmp_path: Path) -> None:
+    """With a policy that preempts, groups came back while others were still to be handed over."""
+    parts = Parts(tmp_path / "state.json")
+    many = 'name = "web"\nvirtual_ips = "10.1.0.1-40"'
+    parts.apply(PlanApplied(planned(many)))
+    keys = list(parts.node.groups)
+
+    class Obedient:
+        """Another node takes each group at its first parting advert."""
+
+        plan = planned(many).failovers["web"]
+
+        def part(self, key: GroupKey) -> None:
+            parts.apply(MasterHeard(key, "10.0.0.2", 100))
+            parts.becomes(State.BACKUP, key)
+
+    def lower(key: GroupKey) -> None:
+        parts.apply(InstanceReported(key.failover, f"{key.failover}_VIP_{key.index}", State.MASTER, 1))
+
+    obedient = Obedient()
+    stances = Stances(parts.ledger, lower)
+    switchover = Switchover(parts.node.groups, lambda _: cast(Supervisor, obedient), stances, parts.apply)
+    parts.becomes(State.MASTER, *keys)
+    began = boot_time_s()
+    assert await switchover.vacate_all("maintenance") == []
+    ends = [parts.ledger.orders.stances[key].until_s - began for key in keys]
+    stances.close()
+    # A move may take until keepalived has lowered its priority, then three intervals and a second.
+    one_s = LOWERED_S + 3 * obedient.plan.failover.advert_interval_s + GRACE_S
+    assert all(end >= one_s * (len(keys) - place) for place, end in enumerate(ends))
+    assert {parts.ledger.orders.stances[key].kind for key in keys} == {StanceKind.YIELD}

@@ -1,0 +1,126 @@
+"""What other settings than the defaults bring and cost: `--tuning`, the figures of docs/tuning.md."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import outages
+from bench.configs import LARGE, PORT, SMALL, Size
+from bench.figures import cpu_s
+from bench.model import IPFOD, Row, Series
+from bench.scenarios import SCENARIOS, Act
+from bench.stage import Stage
+from bench.systems import Ipfod
+from ipfod.lab.lab import Lab
+from ipfod.lab.theory import Timers
+
+IDLE_S = 5.0
+LOAD_S = 10.0
+BURNERS = 8  # busy processes for each processor
+BURN = "while True: pass"
+LOST = next(scenario for scenario in SCENARIOS if scenario.name == "node-lost")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A VRRP version and an advertisement interval."""
+
+    version: int
+    interval_s: float
+    size: Size = SMALL
+
+    @property
+    def options(self) -> str:
+        """As in ipfod's file."""
+        return f"vrrp_version = {self.version}\nadvert_interval = {self.interval_s:g}\n"
+
+    def __str__(self) -> str:
+        return f"version {self.version}, {self.interval_s:g} s"
+
+
+SETTINGS = (
+    *(Setting(3, interval_s) for interval_s in (0.01, 0.02, 0.05, 0.1, 0.3, 1.0)),
+    Setting(2, 1.0),
+    *(Setting(3, interval_s, LARGE) for interval_s in (0.1, 0.3, 1.0)),
+)
+
+
+async def measure(runs: int, say: Callable[[str], None]) -> list[Row]:
+    """The rows of all settings."""
+    rows: list[Row] = []
+    for setting in SETTINGS:
+        async with Lab(nodes=2) as lab:
+            system = Ipfod(lab, setting.size, setting.options)
+            system.timers = Timers(setting.version, setting.interval_s)
+            stage = Stage(lab, system, setting.size, seed=1)
+            for node in lab.nodes:
+                await node.start_service(PORT)
+            await asyncio.gather(*(system.start(node) for node in lab.nodes))
+            await stage.settle()
+            found = await _setting(stage, setting, runs)
+        for row in found:
+            say(f"{row.title}: {', '.join(f'{value:.3g}' for value in row.samples(IPFOD))} {row.unit}")
+        rows += found
+    return rows
+
+
+async def _setting(stage: Stage, setting: Setting, runs: int) -> list[Row]:
+    """One setting's rows: what a processor has to do, and for one group outages and steadiness."""
+    rows = []
+    if setting.size == SMALL:
+        assert LOST.theory is not None
+        worst_ms = LOST.theory(stage.system.timers, stage.peer_priority)
+        act = LOST.acts[IPFOD]
+        patient = Act(act.do, act.undo, worst_ms / 1000)
+        found = [await outages.run(stage, LOST, patient, (number + 0.5) / runs) for number in range(runs)]
+        rows.append(_row(f"node lost: {setting}", setting, "ms", [one.ms for one in found], worst_ms))
+        rows.append(_row(f"changes under load: {setting}", setting, "", [await _under_load(stage)]))
+    rows.append(_row(f"idle, with keepalived: {setting}", setting, "% CPU", [await _idle(stage)]))
+    return rows
+
+
+def _row(title: str, setting: Setting, unit: str, samples: Sequence[float], theory: float | None = None) -> Row:
+    return Row(
+        name="tuning",
+        title=title,
+        size=str(setting.size),
+        unit=unit,
+        series=(Series(IPFOD, tuple(samples)),),
+        theory=theory,
+    )
+
+
+async def _idle(stage: Stage) -> float:
+    """Processor time of the daemon and keepalived on the node that is master, in percent of one processor."""
+    assert stage.victim.ipfod is not None
+    inside = stage.victim.inside("/proc")
+    processes = [
+        Path(f"/proc/{await stage.victim.ipfod.pid()}/stat"),
+        *(inside / str(pid) / "stat" for pid in stage.victim.processes("keepalived")),
+    ]
+    begin, before = time.monotonic(), sum(map(cpu_s, processes))
+    await asyncio.sleep(IDLE_S)
+    return (sum(map(cpu_s, processes)) - before) / (time.monotonic() - begin) * 100
+
+
+async def _under_load(stage: Stage) -> float:
+    """How often any group changes its state on any node while all processors are busy; none should."""
+
+    def changes() -> int:
+        return sum(node.log().count(" -> ") for node in stage.lab.nodes)
+
+    before = changes()
+    async with AsyncExitStack() as stack:
+        for _ in range(BURNERS * (os.cpu_count() or 1)):
+            burner = await stage.lab.client.spawn([sys.executable, "-I", "-S", "-c", BURN], name="burner")
+            stack.push_async_callback(burner.close)
+        await asyncio.sleep(LOAD_S)
+    await stage.settle()
+    return float(changes() - before)
