@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import pytest
 from monitoring import FILES, ask_promtool, exported, families, named
@@ -19,6 +20,7 @@ from scenario import (
     no_traceback,
     on_node,
     problems,
+    status,
     until,
 )
 
@@ -95,6 +97,13 @@ async def start(nodes: Iterable[Node], *, where: str = WHERE, port: int = 0) -> 
         if port:
             await node.start_service(port)
         await node.start_ipfod(env={VARIABLE: where})
+    for node in nodes:
+        await until(partial(runs_keepalived, node), what=f"keepalived runs on {node.name}")
+
+
+async def runs_keepalived(node: Node) -> bool:
+    """Which is started when READY was said already."""
+    return {each["keepalived_state"] for each in (await status(node))["failovers"]} == {"running"}
 
 
 async def test_a_failover_is_seen_in_the_metrics_of_both_nodes(pair: Lab) -> None:
