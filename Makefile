@@ -11,7 +11,7 @@ IN_VENV := $(VENV)/bin/python
 help:
 	@echo 'make run    three nodes on this machine, virtual IPs that move, the outage of each move'
 	@echo 'make test   every test and linter'
-	@echo 'make soak   the long tests, hours of them'
+	@echo 'make soak   the long tests, hours of them; SEED=7 plays the same faults again'
 	@echo 'make bench  speed and size, beside plain keepalived: a table, bench.json (half an hour)'
 	@echo 'make lint   the linters alone'
 	@echo 'make rpm    the package for Fedora and RHEL, in dist/'
@@ -21,7 +21,7 @@ run: root $(VENV)/installed-run
 	@$(IN_VENV) -m ipfod.lab
 
 test: root $(VENV)/installed-test | packagers nodes
-	@$(IN_VENV) -m pytest
+	@tests/all.sh $(IN_VENV)
 
 soak: root $(VENV)/installed-test | packagers nodes
 	@$(IN_VENV) -m pytest -m soak

@@ -29,6 +29,7 @@ VIPS = ("192.168.3.10", "192.168.3.11")
 # for a machine that is busy with other things; the benchmark measures.
 LOST_NODE_MS = 1000.0
 QUICK_MS = 300.0
+UNNOTICED_MS = 50.0
 
 DOCUMENTED = Path(__file__).with_name("documented.env").read_text()
 
@@ -78,7 +79,7 @@ async def test_preempt_delay_comes_back_after_the_delay(pair: Lab) -> None:
         await until(lambda: _holds(pair, first), what="the first node holds a VIP again")
         took_s = asyncio.get_running_loop().time() - began
     assert took_s >= 2.0
-    assert meter.result().lost == 0
+    assert meter.result().longest_ms <= UNNOTICED_MS  # keepalived's own preemption
 
 
 async def _preemption(lab: Lab, policy: str) -> None:
