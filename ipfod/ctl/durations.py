@@ -7,6 +7,8 @@ import re
 import time
 from datetime import datetime
 
+from ipfod.ctl.text import USEC_PER_S
+
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]{1,10})([smhd]?)", re.ASCII)
 _TIME_OF_DAY = re.compile(r"[0-9]{2}:[0-9]{2}(:[0-9]{2})?", re.ASCII)
@@ -29,9 +31,9 @@ def since_usec(text: str) -> int:
     Raises argparse.ArgumentTypeError naming what is accepted.
     """
     if _DURATION.fullmatch(text):
-        return int((time.time() - seconds(text)) * 1_000_000)
+        return int((time.time() - seconds(text)) * USEC_PER_S)
     clock = f"{datetime.now():%Y-%m-%d} {text}" if _TIME_OF_DAY.fullmatch(text) else text
     try:
-        return max(0, int(datetime.fromisoformat(clock).timestamp()) * 1_000_000)
+        return max(0, int(datetime.fromisoformat(clock).timestamp()) * USEC_PER_S)
     except (ValueError, OverflowError, OSError):
         raise argparse.ArgumentTypeError(f"{text!r} is not {SINCE_ACCEPTED}") from None

@@ -193,9 +193,10 @@ def _many(failover: Failover, now: int) -> Iterable[Line]:
     yield line(Cell(f"  {hidden} {which}: name some, or virtual IPs, or say --all to see each", Style.DIM))
 
 
-def _rank(state: str) -> int:
+def _rank(state: str) -> tuple[int, str]:
+    """Where a state is named among others; those of another version come last."""
     order = [*STATE_STYLES]
-    return order.index(state) if state in order else len(order)
+    return order.index(state) if state in order else len(order), state
 
 
 def _stands_out(group: Group, interface: str) -> bool:
@@ -206,8 +207,7 @@ def _stands_out(group: Group, interface: str) -> bool:
 def _summary(described: Description, narrowed: bool) -> Line:
     groups = described.groups
     states = Counter(group.state for group in groups)
-    order = [*STATE_STYLES, *sorted(set(states) - set(STATE_STYLES))]
-    counted = ", ".join(f"{states[state]} {state}" for state in order if states[state])
+    counted = ", ".join(f"{states[state]} {state}" for state in sorted(states, key=_rank))
     addresses = sum(len(group.virtual_ips) for group in groups)
     held = sum(len(group.held) for group in groups)
     parts = [count(len(described.failovers), "failover")]

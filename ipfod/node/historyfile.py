@@ -16,13 +16,13 @@ from typing import Any
 
 from ipfod.node.durable import append_to_file, open_at_once, replace_file
 from ipfod.node.model import State, Transition
+from ipfod.node.statefile import NAME
 from ipfod.plan.model import GroupKey
 
 SIZE_MAX_BYTES = 8 << 20  # 2000 lines of the longest reasons are less
 REASON_MAX = 1000  # characters; what a script printed is cut to fewer
 USEC_MAX = 2**63 - 1
 INDEX_MAX = 65536  # vip_groups
-_FAILOVER = re.compile(r"[A-Za-z0-9_-]{1,64}")  # as the option `name`
 _GROUP = re.compile(r"[A-Za-z0-9_]{1,80}")
 
 
@@ -75,7 +75,7 @@ def _parse(line: bytes) -> Transition | None:
         usec, index, reason = found["usec"], found["group"], found["reason"]
         if not (_is_number(usec, USEC_MAX) and _is_number(index, INDEX_MAX) and isinstance(reason, str)):
             return None
-        if not (_FAILOVER.fullmatch(found["failover"]) and _GROUP.fullmatch(found["name"])):
+        if not (NAME.fullmatch(found["failover"]) and _GROUP.fullmatch(found["name"])):
             return None
         key = GroupKey(found["failover"], index)
         old, new = State(found["old"]), State(found["new"])

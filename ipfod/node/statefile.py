@@ -23,7 +23,7 @@ from ipfod.node.orders import Orders, from_document, to_document
 VERSION = 1
 SIZE_MAX_BYTES = 16 << 20  # 65536 VIPs take 4 MiB
 # Names become parts of paths and arguments of programs; a damaged file must not choose them freely.
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of failovers and modules, as the configuration's options
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of failovers and modules, as the configuration's options
 _INTERFACE = re.compile(r"[^\s/\0]{1,15}")  # IFNAMSIZ is 16 with the closing NUL (linux/if.h)
 
 
@@ -119,7 +119,7 @@ def _zone_rule(zone: Any, rule: Any) -> tuple[str, str]:
 
 
 def _name(name: Any) -> str:
-    if not (isinstance(name, str) and _NAME.fullmatch(name)):
+    if not (isinstance(name, str) and NAME.fullmatch(name)):
         raise ValueError("a name has characters that no name has")
     return name
 

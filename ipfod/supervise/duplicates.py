@@ -21,6 +21,7 @@ from ipfod.node.model import Problem, ProblemCode, State
 from ipfod.node.node import Node
 from ipfod.plan.model import GroupKey
 from ipfod.supervise.rivals import Speaking
+from ipfod.supervise.soon import Soon
 from ipfod.vrrp.neighbours import Claim, Neighbours, own_hardware
 
 log = logging.getLogger(__name__)
@@ -72,18 +73,15 @@ class DuplicateWatch:
         self._stations: dict[Address, dict[bytes, _Station]] = {}
         self._asked_again_s = float("-inf")
         self._said: tuple[Problem, ...] = ()
-        self._timer: asyncio.TimerHandle | None = None
+        self._soon = Soon(self._look)
         self._asking: set[asyncio.Task[None]] = set()
 
     def seen(self) -> None:
         """Something changed: look soon."""
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(LOOK_S, self._look)
+        self._soon.within(LOOK_S)
 
     async def aclose(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._soon.cancel()
         for task in self._asking:
             task.cancel()
         await asyncio.gather(*self._asking, return_exceptions=True)
@@ -94,7 +92,6 @@ class DuplicateWatch:
     # ------------------------------------------------------------ looking
 
     def _look(self) -> None:
-        self._timer = None
         now = asyncio.get_running_loop().time()
         self._follow_masters(now)
         self._listen()

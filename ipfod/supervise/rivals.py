@@ -15,6 +15,7 @@ from ipfod.node.events import Event, ProblemsSeen, Withheld
 from ipfod.node.model import GroupStatus, Problem, ProblemCode, State, Transition
 from ipfod.node.reasons import LISTENING
 from ipfod.plan.model import Group, GroupKey
+from ipfod.supervise.soon import Soon
 from ipfod.vrrp.voices import Voice
 
 SCOPE = "rivals"
@@ -50,7 +51,7 @@ class RivalWatch:
         self._listening_until_s: dict[GroupKey, float] = {}
         self._held: dict[GroupKey, str] = {}  # with what keeps it
         self._pending: set[GroupKey] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._soon = Soon(self._look)
 
     def listen_to(self, speaking: Speaking, begin_anew: Callable[[GroupKey], None]) -> None:
         """Where the adverts come from, and how to forget them."""
@@ -94,16 +95,13 @@ class RivalWatch:
             self._begin_anew(change.group)
 
     def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._soon.cancel()
 
     def _arm(self) -> None:
-        if self._timer is None and (self._pending or self._open or self._listening_until_s):
-            self._timer = asyncio.get_running_loop().call_later(LOOK_AFTER_S, self._look)
+        if self._pending or self._open or self._listening_until_s:
+            self._soon.within(LOOK_AFTER_S)
 
     def _look(self) -> None:
-        self._timer = None
         keys = self._pending | self._open.keys() | self._listening_until_s.keys()
         self._pending = set()
         before = dict(self._open)

@@ -19,6 +19,7 @@ from ipfod.node.node import Node
 from ipfod.plan.model import GroupKey
 from ipfod.supervise.farewell import virtual_ip_addresses
 from ipfod.supervise.rivals import Speaking, is_foreign
+from ipfod.supervise.soon import Soon
 
 log = logging.getLogger(__name__)
 
@@ -48,27 +49,20 @@ class SilenceWatch:
         self._emit = emit
         self._hung: set[GroupKey] = set()
         self._pending: set[GroupKey] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._soon = Soon(self._look)
         self._removing: set[asyncio.Task[None]] = set()
 
     def seen(self, key: GroupKey) -> None:
         """Another master of a group was heard."""
         self._pending.add(key)
-        self._arm(GIVES_WAY_S)
+        self._soon.within(GIVES_WAY_S)
 
     async def aclose(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._soon.cancel()
         if self._removing:
             await asyncio.wait(self._removing)
 
-    def _arm(self, delay_s: float) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(delay_s, self._look)
-
     def _look(self) -> None:
-        self._timer = None
         keys, self._pending = self._pending | self._hung, set()
         before, self._hung = self._hung, {key for key in keys if self._hangs(key)}
         if fresh := self._hung - before:
@@ -78,7 +72,7 @@ class SilenceWatch:
         if self._hung != before:
             self._emit(ProblemsSeen(SCOPE, tuple(self._problems())))
         if self._hung:
-            self._arm(LOOK_AGAIN_S)
+            self._soon.within(LOOK_AGAIN_S)
 
     def _hangs(self, key: GroupKey) -> bool:
         """Whether this node is master of a group, says nothing, and another one has taken it."""

@@ -19,6 +19,7 @@ from ipfod.node.events import Event, ProblemsSeen
 from ipfod.node.model import Problem, ProblemCode, State, VirtualIPStatus
 from ipfod.node.node import Node
 from ipfod.supervise.ledger import Ledger
+from ipfod.supervise.soon import Soon
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class StrayWatch:
         self._missing: Mapping[VirtualIPKey, float] = {}
         self._orphans: Mapping[InterfaceAddress, float] = {}
         self._said: tuple[Problem, ...] = ()
-        self._timer: asyncio.TimerHandle | None = None
+        self._soon = Soon(self._look)
         self._removing: asyncio.Task[None] | None = None
 
     def see(self, host: Host) -> None:
@@ -63,18 +64,14 @@ class StrayWatch:
 
     def seen(self) -> None:
         """Something changed: look soon."""
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._look)
+        self._soon.within(LOOK_AGAIN_S)
 
     async def aclose(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._soon.cancel()
         if self._removing is not None:
             await asyncio.wait({self._removing})
 
     def _look(self) -> None:
-        self._timer = None
         now = asyncio.get_running_loop().time()
         self._missing = since(missing(self._node), self._missing, now)
         self._orphans = since(orphans(self._node, self._addresses), self._orphans, now)

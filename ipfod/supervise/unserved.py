@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from ipfod.node.events import Event, ProblemsSeen
 from ipfod.node.model import CheckState, FailoverStatus, Problem, ProblemCode, State
 from ipfod.node.node import Node
 from ipfod.plan.model import GroupKey
+from ipfod.supervise.soon import Soon
 
 SCOPE = "unserved"
 # A group changes hands within milliseconds: what is on no node at two looks so far apart stays there.
@@ -24,20 +24,16 @@ class UnservedWatch:
         self._emit = emit
         self._before: frozenset[GroupKey] = frozenset()
         self._said: frozenset[GroupKey] = frozenset()
-        self._timer: asyncio.TimerHandle | None = None
+        self._soon = Soon(self._look)
 
     def seen(self) -> None:
         """Something changed: look soon."""
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._look)
+        self._soon.within(LOOK_AGAIN_S)
 
     def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._soon.cancel()
 
     def _look(self) -> None:
-        self._timer = None
         now = unserved(self._node)
         lasting, self._before = now & self._before, now
         if now != lasting:

@@ -11,6 +11,7 @@ import socket
 import struct
 from collections.abc import Sequence
 
+from ipfod.vrrp.frames import ADVERTISEMENT, HOP_LIMIT, ICMPV6
 from ipfod.vrrp.packet import PROTOCOL, TTL
 
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h; Python's socket module does not name it
@@ -58,11 +59,11 @@ _VRRP: tuple[_Step, ...] = (
 
 _NEIGHBOUR_ADVERTISEMENTS: tuple[_Step, ...] = (
     ("", _LOAD_BYTE, 6, "", ""),
-    ("", _IF_EQUAL, 58, "", _DROP),  # ICMPv6, no extension header
+    ("", _IF_EQUAL, ICMPV6, "", _DROP),  # no extension header
     ("", _LOAD_BYTE, 7, "", ""),
-    ("", _IF_EQUAL, 255, "", _DROP),  # from this link: RFC 4861 7.1.2
+    ("", _IF_EQUAL, HOP_LIMIT, "", _DROP),  # from this link: RFC 4861 7.1.2
     ("", _LOAD_BYTE, 40, "", ""),
-    ("", _IF_EQUAL, 136, _ACCEPT, _DROP),
+    ("", _IF_EQUAL, ADVERTISEMENT, _ACCEPT, _DROP),
 )
 _ARP_ETHERNET_IPV4 = 0x0001_0800
 RANGES_MAX = 100  # a jump is at most 255 instructions long

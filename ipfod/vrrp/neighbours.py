@@ -11,7 +11,6 @@ import fcntl
 import socket
 import struct
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from itertools import pairwise
@@ -25,8 +24,8 @@ from ipfod.vrrp.frames import (
     ETH_P_ARP,
     ETH_P_IPV6,
     ETHERNET,
+    open_sender,
     probe,
-    sender,
     solicitation,
 )
 
@@ -59,7 +58,6 @@ class Neighbours:
         self._sockets: dict[int, socket.socket] = {}  # by Ethernet protocol
         self._rests: dict[int, asyncio.TimerHandle] = {}
         self._sender: tuple[socket.socket, bytes | None] | None = None
-        self._senders = ExitStack()
 
     @property
     def is_open(self) -> bool:
@@ -85,7 +83,9 @@ class Neighbours:
     def ask(self, addresses: Iterable[Address], source: IPv6Address | None) -> None:
         """Ask who has these addresses; of IPv6 only with a `source`, an address of this node. Raises Failed."""
         try:
-            link, mac = self._sender or self._open_sender()
+            # Kept open: to close a packet socket takes the kernel some milliseconds (measured, 2 to 6).
+            self._sender = self._sender or open_sender(self._interface)
+            link, mac = self._sender
             if mac is None:
                 return  # there is no such question on other links
             for address in addresses:
@@ -97,14 +97,10 @@ class Neighbours:
             self._close_sender()
             raise Failed(f"{self._interface}: cannot ask for addresses: {error.strerror}") from error
 
-    def _open_sender(self) -> tuple[socket.socket, bytes | None]:
-        """Kept open: to close a packet socket takes the kernel some milliseconds (measured, 2 to 6)."""
-        self._sender = self._senders.enter_context(sender(self._interface))
-        return self._sender
-
     def _close_sender(self) -> None:
-        self._sender = None
-        self._senders.close()
+        if self._sender is not None:
+            self._sender[0].close()
+            self._sender = None
 
     def close(self) -> None:
         """Stop listening; may be called again."""
