@@ -17,7 +17,7 @@ from bench import configs
 from bench.configs import FILE, INTERFACE, NO_ANCHORS, SMALL, Size
 from bench.model import IPFOD, PLAIN, Limit, Row, Series
 from bench.stage import Stage, staged
-from bench.systems import ctl
+from bench.systems import Ipfod, ctl
 from ipfod.errors import Failed
 from ipfod.keepalived.files import KeepalivedFiles
 from ipfod.keepalived.render import render
@@ -65,7 +65,7 @@ class Figure:
 async def measure(figures: Sequence[Figure], size: Size, runs: int, say: Callable[[str], None]) -> list[Row]:
     """One row for each figure, all of one pair of nodes."""
     rows = []
-    async with staged(IPFOD, size) as stage:
+    async with staged(Ipfod, size) as stage:
         for figure in figures:
             samples: dict[str, Samples] = {}
             for _ in range(runs):
@@ -94,12 +94,10 @@ def _row(figure: Figure, size: Size, samples: dict[str, Samples]) -> Row:
 
 
 async def start(stage: Stage) -> dict[str, Samples]:
-    """Stopped and started again: from the start of the interpreter to READY."""
+    """Stopped and started again."""
     await stage.system.stop(stage.victim)
     await asyncio.sleep(1.0)
-    begin = time.monotonic()
-    await stage.victim.start_ipfod()
-    took_s = time.monotonic() - begin
+    took_s = await _until_ready(stage.victim)
     await stage.settle()
     return {IPFOD: [took_s]}
 
@@ -108,11 +106,16 @@ async def start_again(stage: Stage) -> dict[str, Samples]:
     """Killed and started again, while keepalived runs on."""
     await stage.victim.kill_ipfod(signal.SIGKILL)
     await asyncio.sleep(0.5)
-    begin = time.monotonic()
-    await stage.victim.start_ipfod()
-    took_s = time.monotonic() - begin
+    took_s = await _until_ready(stage.victim)
     await asyncio.sleep(REST_S)
     return {IPFOD: [took_s]}
+
+
+async def _until_ready(node: Node) -> float:
+    """Seconds from the start of the interpreter to READY."""
+    begin = time.monotonic()
+    await node.start_ipfod()
+    return time.monotonic() - begin
 
 
 async def status(stage: Stage) -> dict[str, Samples]:
@@ -241,7 +244,6 @@ async def plan(stage: Stage) -> dict[str, Samples]:
 
 NO_LIMIT = Limit()
 WRITTEN = "under plain: when keepalived has written its last word; zero is its first"
-BACK = Limit(at_most=50.0)
 BACK = Limit(at_most=50.0)
 FIGURES = (
     Figure("memory", "memory of the daemon", "MiB", memory, NO_LIMIT, Limit(at_most=64.0)),

@@ -9,6 +9,7 @@ from bench.configs import Size
 from bench.model import IPFOD, PLAIN, SYSTEMS, Row, Series
 from bench.scenarios import Act, Scenario
 from bench.stage import Sample, Stage, staged
+from bench.systems import KINDS
 
 SPACING_LARGE_MS = 5.0  # of the echo requests to several virtual IPs
 LASTS_LARGE_S = 1.0  # longer, where thousands of addresses move
@@ -25,7 +26,7 @@ async def measure(scenarios: Sequence[Scenario], size: Size, runs: int, say: Say
         wanted = [scenario for scenario in scenarios if name in scenario.acts]
         if not wanted:
             continue
-        async with staged(name, size) as stage:
+        async with staged(KINDS[name], size) as stage:
             for scenario in wanted:
                 for number in range(runs):
                     sample = await run(stage, scenario, scenario.acts[name], (number + 0.5) / runs)

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from bench.configs import CHECK_INTERVAL_S, PORT, Size
-from bench.model import ORIGINAL, PLAIN, Limit
+from bench.model import PLAIN, Limit
 from bench.stage import Stage, by_hand
 from bench.systems import ctl, power_on
 from ipfod.lab.theory import Timers
 
 Step = Callable[[Stage], Awaitable[None]]
-NO_LIMIT = Limit()
 HOLD_S = 3  # for how long what steps down keeps off: longer than is measured
 ADDED = 1  # virtual IPs that a reload adds
 
@@ -63,7 +62,7 @@ async def find_node(stage: Stage) -> None:
 
 
 async def kill_keepalived(stage: Stage) -> None:
-    await stage.system.kill_keepalived(stage.victim)
+    await stage.victim.kill("keepalived", signal.SIGKILL)
 
 
 async def start(stage: Stage) -> None:
@@ -147,10 +146,6 @@ DOWN_S = 0.3  # what a backup of version 3 waits at most; of version 2 four seco
 DOWN2_S = 4.0
 INSTEAD = "plain keepalived has no such order, it is stopped instead"
 STOPPED = {PLAIN: Act(stop, start, 0.1, INSTEAD)}
-STOP = {
-    PLAIN: Act(stop, start, 0.1),
-    ORIGINAL: Act(stop, start, 1.0),
-}
 COUNTED_MS = 5.0  # the spacing at which the contract counts lost echoes
 NOTHING_LOST = Limit(at_most=0.0)
 PLANNED = Limit(at_most=15.0)
@@ -230,7 +225,7 @@ SCENARIOS = (
     Scenario(
         "stop",
         "stop (SIGTERM)",
-        _acts(ipfod=Act(stop, start, 0.1), **STOP),
+        _acts(plain=Act(stop, start, 0.1), original=Act(stop, start, 1.0), ipfod=Act(stop, start, 0.1)),
         PLANNED,
         PLANNED_LARGE,
         Timers.planned_ms,

@@ -6,7 +6,7 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,10 +135,12 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(name: str, size: Size, *, seed: int = 1) -> AsyncIterator[Stage]:
-    """A lab in which a system runs on both nodes and has settled."""
+async def staged(
+    make: Callable[[Lab, Size], Ipfod | Plain | Original], size: Size, *, seed: int = 1
+) -> AsyncIterator[Stage]:
+    """A lab in which a system that `make` makes runs on both nodes and has settled."""
     async with Lab(nodes=2) as lab:
-        system = systems.make(name, lab, size)
+        system = make(lab, size)
         stage = Stage(lab, system, size, seed)
         for node in lab.nodes:
             await node.start_service(PORT)

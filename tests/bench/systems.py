@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from bench import configs
@@ -43,9 +44,6 @@ class System(Protocol):
     async def reload(self, size: Size) -> None:
         """Give all nodes, one after the other, a configuration of another size."""
 
-    async def kill_keepalived(self, node: Node) -> None:
-        """SIGKILL to both processes of keepalived."""
-
 
 class Ipfod:
     """ipfod with its defaults."""
@@ -77,22 +75,21 @@ class Ipfod:
             await ctl(node, "reload")
             await asyncio.sleep(BETWEEN_NODES_S)
 
-    async def kill_keepalived(self, node: Node) -> None:
-        await node.kill("keepalived", signal.SIGKILL)
 
-
-class _ByHand:
+class _ByHand(ABC):
     """keepalived alone, with a configuration that is made for each node."""
 
     def __init__(self, lab: Lab, size: Size) -> None:
         self._lab, self._size = lab, size
         self._nodes = addresses(lab)
 
+    @abstractmethod
     def _made(self, node: Node, size: Size) -> list[Instance]:
-        raise NotImplementedError
+        """What a node runs at a size."""
 
+    @abstractmethod
     def _text(self, instances: Sequence[Instance], node: Node) -> str:
-        raise NotImplementedError
+        """keepalived.conf of a node."""
 
     def instances(self, node: Node) -> list[Instance]:
         return self._made(node, self._size)
@@ -122,9 +119,6 @@ class _ByHand:
     async def hang_up(self, node: Node) -> None:
         """Have keepalived read its configuration again."""
         await self._signal(node, signal.SIGHUP)
-
-    async def kill_keepalived(self, node: Node) -> None:
-        await node.kill("keepalived", signal.SIGKILL)
 
     async def _signal(self, node: Node, number: signal.Signals) -> None:
         parent = node.read(PID_FILES[0]).strip()
@@ -157,10 +151,7 @@ class Original(_ByHand):
         return configs.original(instances, own(node))
 
 
-def make(name: str, lab: Lab, size: Size) -> Ipfod | Plain | Original:
-    """A system by its name."""
-    kinds: dict[str, type[Ipfod | Plain | Original]] = {IPFOD: Ipfod, PLAIN: Plain, ORIGINAL: Original}
-    return kinds[name](lab, size)
+KINDS: Mapping[str, type[Ipfod | Plain | Original]] = {IPFOD: Ipfod, PLAIN: Plain, ORIGINAL: Original}
 
 
 def own(node: Node) -> Address:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import outages
-from bench.configs import LARGE, PORT, SMALL, Size
+from bench.configs import LARGE, SMALL, Size
 from bench.figures import cpu_s
 from bench.model import IPFOD, Row, Series
 from bench.scenarios import SCENARIOS, Act
-from bench.stage import Stage
+from bench.stage import Stage, staged
 from bench.systems import Ipfod
 from ipfod.lab.lab import Lab
 from ipfod.lab.theory import Timers
@@ -41,6 +41,12 @@ class Setting:
         """As in ipfod's file."""
         return f"vrrp_version = {self.version}\nadvert_interval = {self.interval_s:g}\n"
 
+    def system(self, lab: Lab, size: Size) -> Ipfod:
+        """ipfod with this setting."""
+        made = Ipfod(lab, size, self.options)
+        made.timers = Timers(self.version, self.interval_s)
+        return made
+
     def __str__(self) -> str:
         return f"version {self.version}, {self.interval_s:g} s"
 
@@ -56,14 +62,7 @@ async def measure(runs: int, say: Callable[[str], None]) -> list[Row]:
     """The rows of all settings."""
     rows: list[Row] = []
     for setting in SETTINGS:
-        async with Lab(nodes=2) as lab:
-            system = Ipfod(lab, setting.size, setting.options)
-            system.timers = Timers(setting.version, setting.interval_s)
-            stage = Stage(lab, system, setting.size, seed=1)
-            for node in lab.nodes:
-                await node.start_service(PORT)
-            await asyncio.gather(*(system.start(node) for node in lab.nodes))
-            await stage.settle()
+        async with staged(setting.system, setting.size) as stage:
             found = await _setting(stage, setting, runs)
         for row in found:
             say(f"{row.title}: {', '.join(f'{value:.3g}' for value in row.samples(IPFOD))} {row.unit}")
