@@ -13,6 +13,8 @@ from ipfod.lab.node import Node
 
 PORT = 8080
 SETTLE_S = 15.0  # what takes a second on an idle machine
+# For how long a VIP may be on two nodes: one advertisement interval, and what a busy machine adds to it.
+TWICE_S = 0.1 + 0.1
 
 
 async def until(condition: Callable[[], Awaitable[bool]], *, what: str, timeout_s: float = SETTLE_S) -> None:
@@ -82,6 +84,16 @@ async def group(node: Node, name: str) -> dict[str, Any]:
 async def problems(node: Node) -> dict[str, str]:
     """Code and text of the problems that a node reports."""
     return {problem["code"]: problem["text"] for problem in (await status(node))["problems"]}
+
+
+async def well(lab: Lab) -> bool:
+    """Nobody reports anything, and every group is served or stands by."""
+    for node in lab.nodes:
+        document = await status(node)
+        states = {group["state"] for failover in document["failovers"] for group in failover["groups"]}
+        if document["problems"] or not states or not states <= {"master", "backup"}:
+            return False
+    return True
 
 
 async def keepalived_pids(node: Node) -> list[int]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from orders import POLICIES, on_failover, on_group, on_manager, run_all
-from scenario import PORT, until
+from scenario import PORT, TWICE_S, until
 
 from ipfod.lab.lab import Lab
 from ipfod.lab.node import Node
@@ -19,8 +19,6 @@ from ipfod.lab.watch import AddressWatch
 VIPS = ("192.168.3.10", "192.168.3.11", "192.168.3.12")
 SETTLED_S = 10.0  # the slowest: keepalived is started again after a death, and that one's checks
 ANSWERED_S = 15.0  # a take-over waits for a reload's turn and 4 intervals
-# One advertisement interval, and what a busy machine adds to it.
-TWICE_S = 0.1 + 0.1
 ORDERS = {"", "NoSuccessor", "Busy", "Failed"}
 
 

@@ -7,6 +7,7 @@ import signal
 from functools import partial
 from pathlib import Path
 
+from orders import UNNOTICED_MS
 from scenario import (
     PORT,
     configure,
@@ -29,7 +30,6 @@ VIPS = ("192.168.3.10", "192.168.3.11")
 # for a machine that is busy with other things; the benchmark measures.
 LOST_NODE_MS = 1000.0
 QUICK_MS = 300.0
-UNNOTICED_MS = 50.0
 
 DOCUMENTED = Path(__file__).with_name("documented.env").read_text()
 

@@ -9,13 +9,10 @@ import time
 import pytest
 from orders import VIP, owner_and_others, run_all
 from problem_watch import cleared, raised
-from scenario import each_on_one, no_traceback, on_node
+from scenario import TWICE_S, each_on_one, no_traceback, on_node
 
 from ipfod.lab.lab import Lab
 from ipfod.lab.watch import AddressWatch
-
-# One advertisement interval, and what a busy machine adds to it.
-TWICE_S = 0.1 + 0.1
 
 
 @pytest.mark.parametrize("policy", ["preempt", "nopreempt"])

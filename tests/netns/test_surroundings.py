@@ -8,7 +8,7 @@ from ipaddress import ip_address
 
 from orders import VIP, owner_and_others, run_all
 from problem_watch import cleared, raised
-from scenario import PORT, each_on_one, no_traceback, on_node, status, until
+from scenario import PORT, TWICE_S, each_on_one, no_traceback, on_node, until, well
 
 from ipfod.lab.lab import Lab
 from ipfod.lab.node import Node
@@ -16,19 +16,7 @@ from ipfod.lab.watch import AddressWatch
 
 OTHER = "192.168.3.11"
 FLAPS = 100
-# One advertisement interval, and what a busy machine adds to it.
-TWICE_S = 0.1 + 0.1
 CHAIN = "chain {} {{ type filter hook {} device {} priority 0; ip protocol 112 drop; }}"
-
-
-async def well(lab: Lab) -> bool:
-    """Nobody reports anything, and every group is served or stands by."""
-    for node in lab.nodes:
-        document = await status(node)
-        states = {group["state"] for failover in document["failovers"] for group in failover["groups"]}
-        if document["problems"] or not states or not states <= {"master", "backup"}:
-            return False
-    return True
 
 
 async def holds(node: Node) -> bool:

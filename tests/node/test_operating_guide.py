@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from orders import UNNOTICED_MS
 from scenario import configure, on_node, until
 
 from node.booted import BootedNode
@@ -18,7 +19,6 @@ VIPS = ("192.168.3.10", "192.168.3.11")
 PROMPT = re.compile(r"    (node[12])# (.*)")
 ALONE = "<!-- ipfod is stopped on node2 -->"
 REBOOT = "systemctl reboot"
-UNNOTICED_MS = 50.0
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from orders import UNNOTICED_MS
 from scenario import group, on_node, status, until
 
 from node.booted import BootedNode
@@ -35,7 +36,6 @@ CHANGES: dict[str, list[tuple[str, ...]]] = {
     ],
 }
 RULE = "/etc/polkit-1/rules.d/10-ipfod.rules"
-UNNOTICED_MS = 50.0
 
 
 async def change(node: BootedNode, user: str, path: str, interface: str, *call: str) -> str:
