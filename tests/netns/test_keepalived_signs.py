@@ -48,9 +48,11 @@ class Keepalived:
         self.pid = await self.launcher.start()
 
     async def stop(self) -> None:
-        """Without ceremony: an ordinary end takes a second."""
+        """Without ceremony: an ordinary end takes a second. VIPs stay on the interface."""
         if pid := await self.launcher.running():
-            for each in (pid, *children(pid)):
+            # A child ends in order, VIPs and all, when its parent dies; a parent replaces a child that dies.
+            os.kill(pid, signal.SIGSTOP)
+            for each in (*children(pid), pid):
                 os.kill(each, signal.SIGKILL)
         await self.launcher.stop()
         self.fifo.close()
