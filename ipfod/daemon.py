@@ -275,6 +275,7 @@ class Daemon:
                 self._chronicle.follow(change)
                 self._stances.follow(change)
                 self._rivals.follow(change)
+                self._wire.tell_again(change.group)
             elif isinstance(change, Changed) and isinstance(change.ref, GroupKey) and "master" in change.fields:
                 self._silence.seen(change.ref)
         self._switchover.seen()

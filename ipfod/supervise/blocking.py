@@ -23,7 +23,7 @@ from ipfod.keepalived.dump import InstanceDump
 from ipfod.node.events import Change, Event, PlanApplied
 from ipfod.node.model import State, Transition
 from ipfod.plan.model import FailoverPlan, Group, GroupKey
-from ipfod.vrrp.listener import Heard
+from ipfod.vrrp.heard import Heard
 from ipfod.vrrp.packet import MULTICAST_IPV4, MULTICAST_IPV6
 
 log = logging.getLogger(__name__)
@@ -56,14 +56,17 @@ class _Watched:
     master_since_s: float | None = None
     came_in: int = 0  # adverts that keepalived should have got
     foreign: int = 0  # of these, since this node is master
-    went_out: int = 0
-    last_out_s: float = float("-inf")
+    sent: Heard | None = None  # what went out last
     blocked_in: bool = False
     blocked_out: bool = False
 
     @property
     def interval_s(self) -> float:
         return self.plan.failover.advert_interval_s
+
+    @property
+    def last_out_s(self) -> float:
+        return self.sent.last_s if self.sent is not None else float("-inf")
 
     @property
     def wrong(self) -> bool:
@@ -129,6 +132,7 @@ class BlockingWatch:
             if (old := before.get(key)) is not None:
                 watched.master_since_s = old.master_since_s
                 watched.blocked_in, watched.blocked_out = old.blocked_in, old.blocked_out
+                watched.sent = old.sent
         self._by_router = {
             (each.plan.interface, each.group.ip_version, each.group.virtual_router_id): each
             for each in self._by_key.values()
@@ -142,20 +146,21 @@ class BlockingWatch:
             watched.blocked_in = watched.blocked_out = False
         self._wake.set()
 
-    def heard(self, heard: Heard) -> None:
-        """Take an advert into account; thousands a second come here."""
+    def heard(self, heard: Heard) -> bool:
+        """Take an advert into account. Answers whether each repetition counts: another node's to a master."""
         advert = heard.advert
         watched = self._by_router.get((heard.interface, advert.ip_version, advert.virtual_router_id))
         if watched is None:
-            return
+            return False
         if heard.outgoing:
-            watched.went_out += 1
-            watched.last_out_s = asyncio.get_running_loop().time()
+            watched.sent = heard
         elif watched.master_since_s is not None and watched.expects(heard):
             watched.came_in += 1
             watched.foreign += 1
             if watched.foreign == FOREIGN_ADVERTS:
                 self._wake.set()
+            return True
+        return False
 
     # ------------------------------------------------------------ what follows
 
@@ -192,8 +197,9 @@ class BlockingWatch:
     async def _count(self, failover: str) -> None:
         """Count for one interval, and judge."""
         groups = [each for each in self._by_key.values() if each.plan.name == failover]
-        sent_from = {id(each): each.went_out for each in groups}
         try:
+            self._catch_up()
+            began_s = asyncio.get_running_loop().time()
             before = {each.name: each for each in await self._dump(failover)}
             self._catch_up()
             got_from = {id(each): each.came_in for each in groups}
@@ -214,7 +220,7 @@ class BlockingWatch:
                 each.blocked_in = each.blocked_out = False
                 continue
             each.blocked_in = got[id(each)] > 0 and new.received == old.received
-            each.blocked_out = each.went_out == sent_from[id(each)] and new.sent > old.sent
+            each.blocked_out = each.last_out_s <= began_s and new.sent > old.sent
             each.foreign = 0
 
     async def _report(self) -> None:

@@ -10,7 +10,8 @@ from ipfod.errors import Failed
 from ipfod.node.events import Event, MasterHeard
 from ipfod.plan.model import GroupKey, Plan
 from ipfod.supervise.rivals import RivalWatch
-from ipfod.vrrp.listener import Heard, Listener
+from ipfod.vrrp.heard import Heard
+from ipfod.vrrp.listener import Listener
 from ipfod.vrrp.masters import MasterChange, Masters
 from ipfod.vrrp.voices import Voice, Voices
 
@@ -25,7 +26,7 @@ class _Segment:
         interface: str,
         tell: Callable[[str, MasterChange], None],
         speaks: Callable[[str, int, int], None],
-        pass_on: Callable[[Heard], None],
+        pass_on: Callable[[Heard], bool],
     ) -> None:
         self._interface = interface
         self._tell = tell
@@ -33,6 +34,7 @@ class _Segment:
         self._pass_on = pass_on
         self._masters = Masters()
         self.voices = Voices()
+        self._settled: dict[tuple[int, int], Heard] = {}  # by IP version and virtual router ID
         self._listener: Listener | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -56,14 +58,27 @@ class _Segment:
         return self._masters.current(ip_version, virtual_router_id)
 
     def _heard(self, heard: Heard) -> None:
-        now = asyncio.get_running_loop().time()
-        advert = heard.advert
-        self._tell_all(self._masters.heard(advert, now))
-        if self.voices.heard(advert, now):
-            self._speaks(self._interface, advert.ip_version, advert.virtual_router_id)
-        self._pass_on(heard)
+        key = (heard.advert.ip_version, heard.advert.virtual_router_id)
+        self.unsettle(*key)
+        self._tell_all(self._masters.heard(heard))
+        is_news = self.voices.heard(heard)
+        if is_news:
+            self._speaks(self._interface, *key)
+        each_counts = self._pass_on(heard)
+        if self._masters.rests_on(heard) and not is_news and not each_counts:
+            heard.settled = True
+            self._settled[key] = heard
         if self._timer is None:
             self._arm()
+
+    def unsettle(self, ip_version: int, virtual_router_id: int) -> None:
+        """Have the next advert of a virtual router told, also if it only repeats the one before."""
+        if (before := self._settled.pop((ip_version, virtual_router_id), None)) is not None:
+            before.settled = False
+
+    def unsettle_all(self) -> None:
+        for key in tuple(self._settled):
+            self.unsettle(*key)
 
     def _arm(self) -> None:
         deadline = self._masters.next_deadline()
@@ -72,7 +87,10 @@ class _Segment:
 
     def _expire(self) -> None:
         self.catch_up()
-        self._tell_all(self._masters.expire(asyncio.get_running_loop().time()))
+        changes = self._masters.expire(asyncio.get_running_loop().time())
+        for change in changes:
+            self.unsettle(change.ip_version, change.virtual_router_id)
+        self._tell_all(changes)
         self._arm_again()
 
     def _arm_again(self) -> None:
@@ -98,8 +116,9 @@ class Wire:
     """Turns adverts on the interfaces of a plan into events about its groups; passes each one on as well."""
 
     def __init__(
-        self, emit: Callable[[Event], None], rivals: RivalWatch, pass_on: Callable[[Heard], None]
+        self, emit: Callable[[Event], None], rivals: RivalWatch, pass_on: Callable[[Heard], bool]
     ) -> None:
+        """`pass_on` answers whether it must hear each repetition of that advert too."""
         self._emit = emit
         self._rivals = rivals
         self._pass_on = pass_on
@@ -121,6 +140,8 @@ class Wire:
             self._segments.pop(interface).close()
         for interface in wanted - self._segments.keys():
             self._segments[interface] = _Segment(interface, self._tell, self._speaks, self._pass_on)
+        for segment in self._segments.values():
+            segment.unsettle_all()
         self.listen()
         for (interface, ip_version, virtual_router_id), key in self._groups.items():
             now = self._segments[interface].current(ip_version, virtual_router_id)
@@ -155,7 +176,13 @@ class Wire:
         now = asyncio.get_running_loop().time()
         return self._segments[place[0]].voices.speaking(*place[1:], now)
 
+    def tell_again(self, key: GroupKey) -> None:
+        """What adverts of a group mean to this node has changed: none is a mere repetition."""
+        if (place := self._places.get(key)) is not None:
+            self._segments[place[0]].unsettle(*place[1:])
+
     def _begin_anew(self, key: GroupKey) -> None:
+        self.tell_again(key)
         if (place := self._places.get(key)) is not None:
             self._segments[place[0]].voices.begin_anew(*place[1:])
 

@@ -5,10 +5,10 @@ protocols: then it comes before the ingress hook too, and sees what this node it
 latter is that the kernel clones everything that the interface sends, 0.1 us each as measured with 64 byte
 datagrams. It is of type SOCK_DGRAM: the IP header comes first on every kind of link.
 
-255 groups at 0.1 s are 2550 packets a second, and every one counts: liveness is made of repetition. They cost
-1.8 us each because an advert that is byte for byte like one before needs no parsing. A wake-up of an idle
-process costs a hundred times that, so there are only so many a second: few adverts are heard at once, many in
-turns.
+255 groups at 0.1 s are 2550 packets a second, and every one counts: liveness is made of repetition. An advert
+that is byte for byte like one before needs no parsing, and mostly no telling (`Heard.settled`). A wake-up of an
+idle process costs a hundred times that, so there are only so many a second: few adverts are heard at once, many
+in turns.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import errno
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ipfod.errors import Failed
 from ipfod.vrrp import filter as kernel_filter
-from ipfod.vrrp.packet import Advert, PacketError, parse
+from ipfod.vrrp.heard import Heard
+from ipfod.vrrp.packet import PacketError, parse
 
 TURN_EVERY_S = 0.05  # on average; so late can an advert be heard where there are more than 20 a second
 TURNS_AT_ONCE = 5  # that do not wait for each other after a quiet time
@@ -48,17 +48,8 @@ _SO_RCVBUFFORCE = 33
 _GROUP_MACS = (bytes.fromhex("01005e000012"), bytes.fromhex("333300000012"))
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """An advert, where it was heard, and whether this node sent it. Equal adverts may be one object."""
-
-    advert: Advert
-    interface: str
-    outgoing: bool
-
-
 class Listener:
-    """Calls `heard` for every valid advert that comes in or goes out on an interface.
+    """Calls `heard` for every valid advert that comes in or goes out on an interface and is not settled.
 
     When the interface is gone for good the listener closes itself and calls `lost` once. An interface that is
     merely down is not gone: adverts are heard again when it is up. `refused` counts adverts that were not
@@ -131,6 +122,7 @@ class Listener:
         """Hear at most `limit` packets; returns how many there were."""
         buffer = self._buffer
         view = memoryview(buffer)
+        now = asyncio.get_running_loop().time()
         for count in range(limit):
             if self._socket is None:
                 return count
@@ -144,20 +136,22 @@ class Listener:
             outgoing = address[2] == socket.PACKET_OUTGOING
             same = bytes(view[_SAME_FROM_IPV4 if buffer[0] == 0x45 else _SAME_FROM_IPV6 : length])
             before = self._known[outgoing].get(same)
-            if before is not None:
-                self._heard(before)
+            if before is None or now > before.last_s + before.unbroken_s:
+                self._learn(same, bytes(view[:length]), outgoing, now)
             else:
-                self._learn(same, bytes(view[:length]), outgoing)
+                before.last_s = now
+                if not before.settled:
+                    self._heard(before)
         return limit
 
-    def _learn(self, same: bytes, packet: bytes, outgoing: bool) -> None:
-        """Hear an advert that is not like one before."""
+    def _learn(self, same: bytes, packet: bytes, outgoing: bool, now: float) -> None:
+        """Hear an advert that is not like one before, or after a gap."""
         try:
             advert = parse(packet)
         except PacketError:
             self.refused += 1
             return
-        heard = Heard(advert, self.interface, outgoing)
+        heard = Heard(advert, self.interface, outgoing, now)
         known = self._known[outgoing]
         if len(packet) <= _KNOWN_BYTES:
             if len(known) >= _KNOWN_ADVERTS:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ipfod.config.model import Address
-from ipfod.vrrp.packet import PRIORITY_LEAVING, Advert
+from ipfod.vrrp.heard import Heard
+from ipfod.vrrp.packet import PRIORITY_LEAVING
 
 _DOWN_INTERVALS = 3  # RFC 5798 section 6.1, Master_Down_Interval
 _LATE_INTERVALS = 2.5  # as when a backup takes over, after 3, the listener may have heard the old master late
@@ -29,12 +29,15 @@ class MasterChange:
 class _Speaker:
     """A node that advertises a virtual router, and what it said last."""
 
-    source: Address
-    priority: int
-    interval_cs: int
+    said: Heard
     late_s: float  # after so long a silence another speaker counts, whatever its priority
     gone_s: float  # after so long a silence every backup would have taken over
-    heard_s: float
+
+    def is_late(self, now: float) -> bool:
+        return now >= self.said.last_s + self.late_s
+
+    def gone_at_s(self) -> float:
+        return self.said.last_s + self.gone_s
 
 
 @dataclass(slots=True)
@@ -61,22 +64,14 @@ class Masters:
     def __init__(self) -> None:
         self._routers: dict[_Key, _Router] = {}
 
-    def heard(self, advert: Advert, now: float) -> tuple[MasterChange, ...]:
-        """Take an advert into account; returns the change that it makes, if any."""
+    def heard(self, heard: Heard) -> tuple[MasterChange, ...]:
+        """Take an advert into account, at the time that it has; returns the change that it makes, if any."""
+        advert = heard.advert
         key = (advert.ip_version, advert.virtual_router_id)
         router = self._routers.get(key)
         if router is None:
             router = self._routers[key] = _Router(_nobody(key))
-        # Nearly every advert is the master's and says again what it said before. The listener hands over the
-        # same object then, and comparing identity is ten times cheaper than comparing addresses.
-        master = router.master
-        if (
-            master is not None
-            and master.source is advert.source
-            and master.priority == advert.priority
-            and master.interval_cs == advert.interval_cs
-        ):
-            master.heard_s = now
+        if router.master is not None and router.master.said is heard:
             return ()
         number = int(advert.source)
         if advert.priority == PRIORITY_LEAVING:
@@ -84,8 +79,13 @@ class Masters:
         else:
             if number not in router.speakers and len(router.speakers) >= _SPEAKERS_MAX:
                 _forget_one(router)
-            router.speakers[number] = _speaker(advert, now)
-        return self._judge(key, router, now)
+            router.speakers[number] = _speaker(heard)
+        return self._judge(key, router, heard.last_s)
+
+    def rests_on(self, heard: Heard) -> bool:
+        """Whether it is the master's advert, so that nothing follows from the next one like it."""
+        router = self._routers.get((heard.advert.ip_version, heard.advert.virtual_router_id))
+        return router is not None and router.master is not None and router.master.said is heard
 
     def expire(self, now: float) -> tuple[MasterChange, ...]:
         """Give up the masters that were silent for their master-down time; returns the changes.
@@ -94,14 +94,14 @@ class Masters:
         """
         changes: list[MasterChange] = []
         for key, router in list(self._routers.items()):
-            if router.master and now >= router.master.heard_s + router.master.gone_s:
+            if router.master and now >= router.master.gone_at_s():
                 changes += self._judge(key, router, now)
         return tuple(changes)
 
     def next_deadline(self) -> float | None:
         """When to call `expire` next, None if nobody is master of anything. Every advert may put it off."""
         return min(
-            (each.master.heard_s + each.master.gone_s for each in self._routers.values() if each.master),
+            (each.master.gone_at_s() for each in self._routers.values() if each.master),
             default=None,
         )
 
@@ -113,11 +113,11 @@ class Masters:
     def _judge(self, key: _Key, router: _Router, now: float) -> tuple[MasterChange, ...]:
         """Choose the master anew; returns the change if there is something new to tell."""
         for number, each in list(router.speakers.items()):
-            if now >= each.heard_s + each.gone_s:
+            if now >= each.gone_at_s():
                 del router.speakers[number]
         router.master = max(
             router.speakers.values(),
-            key=lambda each: (now < each.heard_s + each.late_s, each.priority, int(each.source)),
+            key=lambda each: (not each.is_late(now), each.said.advert.priority, int(each.said.advert.source)),
             default=None,
         )
         if not router.speakers:
@@ -125,28 +125,24 @@ class Masters:
         before = router.told
         router.told = _nobody(key)
         if router.master:
-            router.told = MasterChange(*key, address=str(router.master.source), priority=router.master.priority)
+            said = router.master.said.advert
+            router.told = MasterChange(*key, address=str(said.source), priority=said.priority)
         return () if router.told == before else (router.told,)
 
 
-def _speaker(advert: Advert, now: float) -> _Speaker:
-    interval_s = advert.interval_cs / 100
+def _speaker(heard: Heard) -> _Speaker:
+    interval_s = heard.interval_s
     # Version 2 counts the skew in seconds, whatever the interval: RFC 3768 section 6.1.
-    skew_s = _SKEW_MAX * (1 if advert.version == 2 else interval_s)
+    skew_s = _SKEW_MAX * (1 if heard.advert.version == 2 else interval_s)
     return _Speaker(
-        source=advert.source,
-        priority=advert.priority,
-        interval_cs=advert.interval_cs,
-        late_s=_LATE_INTERVALS * interval_s,
-        gone_s=_DOWN_INTERVALS * interval_s + skew_s,
-        heard_s=now,
+        said=heard, late_s=_LATE_INTERVALS * interval_s, gone_s=_DOWN_INTERVALS * interval_s + skew_s
     )
 
 
 def _forget_one(router: _Router) -> None:
     """Make room for one more node by forgetting the one that counts least."""
     others = [number for number, each in router.speakers.items() if each is not router.master]
-    del router.speakers[min(others, key=lambda number: router.speakers[number].priority)]
+    del router.speakers[min(others, key=lambda number: router.speakers[number].said.advert.priority)]
 
 
 def _nobody(key: _Key) -> MasterChange:

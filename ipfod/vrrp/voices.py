@@ -8,12 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ipfod.addresses import Address
+from ipfod.vrrp.heard import LATE_S, Heard
 from ipfod.vrrp.packet import PRIORITY_LEAVING, Advert
 
-# An advert is heard late by a turn of the listener at most (`listener.TURN_EVERY_S`), and by what the daemon
-# does meanwhile.
-_LATE_S = 0.15
-_UNBROKEN_INTERVALS = 1.5  # whoever is silent longer starts anew
 _SILENT_INTERVALS = 2.5  # whoever is silent longer has stopped
 _VOICES_MAX = 8  # for one virtual router; bounds what forged adverts can take
 
@@ -24,19 +21,26 @@ _Key = tuple[int, int]  # IP version, virtual router ID
 class Voice:
     """One node's adverts for one virtual router, without a gap since `since_s`."""
 
-    advert: Advert  # the last one
+    said: Heard  # the last one
     since_s: float
-    last_s: float
+
+    @property
+    def advert(self) -> Advert:
+        return self.said.advert
+
+    @property
+    def last_s(self) -> float:
+        return self.said.last_s
 
     @property
     def interval_s(self) -> float:
-        return self.advert.interval_cs / 100
+        return self.said.interval_s
 
     def is_silent(self, now: float) -> bool:
-        return now > self.last_s + _SILENT_INTERVALS * self.interval_s + _LATE_S
+        return now > self.last_s + _SILENT_INTERVALS * self.interval_s + LATE_S
 
     def is_unbroken(self, now: float) -> bool:
-        return now <= self.last_s + _UNBROKEN_INTERVALS * self.interval_s + _LATE_S
+        return now <= self.last_s + self.said.unbroken_s
 
 
 @dataclass(slots=True)
@@ -51,20 +55,17 @@ class Voices:
     def __init__(self) -> None:
         self._routers: dict[_Key, _Router] = {}
 
-    def heard(self, advert: Advert, now: float) -> bool:
+    def heard(self, heard: Heard) -> bool:
         """Take an advert into account; whether it is news: of somebody new, or one of several."""
+        advert, now = heard.advert, heard.last_s
         key = (advert.ip_version, advert.virtual_router_id)
         router = self._routers.get(key)
-        # Nearly every advert is the master's own again; the listener hands over the same object then.
-        if router is not None and router.last.advert is advert and len(router.voices) == 1:
-            if not router.last.is_unbroken(now):
-                router.last.since_s = now
-            router.last.last_s = now
+        if router is not None and router.last.said is heard and len(router.voices) == 1:
             return False
         if advert.priority == PRIORITY_LEAVING:
             self._forget(key, advert.source)
             return True
-        voice = Voice(advert, now, now)
+        voice = Voice(heard, now)
         if router is None:
             router = self._routers[key] = _Router(voice)
         for source in [each for each, known in router.voices.items() if known.is_silent(now)]:

@@ -18,7 +18,8 @@ from vrrp_lab import PATIENCE_S, Ears, Instance, Keepalived, Lab, Node, says, un
 
 from ipfod.config.model import Address
 from ipfod.errors import Failed
-from ipfod.vrrp.listener import Heard, Listener
+from ipfod.vrrp.heard import Heard
+from ipfod.vrrp.listener import Listener
 from ipfod.vrrp.masters import MasterChange, Masters
 from ipfod.vrrp.packet import Advert, build_packet
 
@@ -135,7 +136,7 @@ class Observer:
             self.listener.open()
 
     def _heard(self, heard: Heard) -> None:
-        self.changes += self.masters.heard(heard.advert, time.monotonic())
+        self.changes += self.masters.heard(heard)
 
     def told(self, *expected: tuple[str, int]) -> bool:
         """Whether these masters were told, in this order; turns the clock on the way."""
@@ -266,6 +267,31 @@ async def test_the_same_bytes_are_heard_each_time(cable: Cable) -> None:
             cable.send(packet)
         await ears.hear(lambda each: each.advert == LAST)
         assert [heard.advert.priority for _, heard in ears.heard] == [100, 100, 0, 100, 0, 100]
+
+
+async def test_of_what_is_settled_the_time_goes_on_and_nothing_is_told(cable: Cable) -> None:
+    with Ears(cable.node, interface="x0") as ears:
+        cable.send(build_packet(ADVERT))
+        _, first = await ears.hear(lambda each: each.advert == ADVERT)
+        first.settled, began_s = True, first.last_s
+        cable.send(build_packet(ADVERT))
+        cable.send(build_packet(LAST))
+        await ears.hear(lambda each: each.advert == LAST)
+        assert [heard.advert for _, heard in ears.heard] == [ADVERT, LAST]
+        assert first.last_s > began_s
+
+
+async def test_what_is_settled_is_told_again_after_a_gap(cable: Cable) -> None:
+    with Ears(cable.node, interface="x0") as ears:
+        cable.send(build_packet(ADVERT))
+        _, first = await ears.hear(lambda each: each.advert == ADVERT)
+        first.settled = True
+        ears.forget()
+        await asyncio.sleep(first.unbroken_s + 0.1)
+        cable.send(build_packet(ADVERT))
+        _, again = await ears.hear(lambda each: each.advert == ADVERT)
+        assert again is not first
+        assert again.last_s > first.last_s + first.unbroken_s
 
 
 async def test_adverts_in_turns_are_all_heard_in_order(cable: Cable) -> None:

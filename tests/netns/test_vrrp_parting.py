@@ -12,7 +12,7 @@ import pytest
 from vrrp_lab import Ears, Instance, Keepalived, Lab, says, until
 
 from ipfod.errors import Failed
-from ipfod.vrrp.listener import Heard
+from ipfod.vrrp.heard import Heard
 from ipfod.vrrp.parting import Parting, PartingGroup
 
 

@@ -18,7 +18,8 @@ from typing import Self
 from pyroute2 import netns
 
 from ipfod.config.model import Address
-from ipfod.vrrp.listener import Heard, Listener
+from ipfod.vrrp.heard import Heard
+from ipfod.vrrp.listener import Listener
 
 PATIENCE_S = 15.0  # for anything that must happen; far more than any of it takes
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address
 
+from ipfod.vrrp.heard import Heard
 from ipfod.vrrp.packet import Advert
 from ipfod.vrrp.voices import Voices
 
@@ -21,9 +22,17 @@ FIRST = Advert(
 SECOND = replace(FIRST, source=IPv4Address("10.0.0.2"))
 
 
+def hear(voices: Voices, said: Advert, now: float) -> bool:
+    return voices.heard(Heard(said, "eth0", outgoing=False, last_s=now))
+
+
 def test_one_that_goes_on_is_news_once() -> None:
     voices = Voices()
-    assert [voices.heard(FIRST, each / 10) for each in range(5)] == [True, False, False, False, False]
+    said = Heard(FIRST, "eth0", outgoing=False, last_s=0.0)
+    assert voices.heard(said)
+    for tenths in range(1, 5):
+        said.last_s = tenths / 10
+        assert not voices.heard(said)
     [voice] = voices.speaking(4, 11, 0.45)
     assert (voice.since_s, voice.last_s) == (0.0, 0.4)
     assert voices.speaking(6, 11, 0.45) == voices.speaking(4, 12, 0.45) == ()
@@ -31,15 +40,15 @@ def test_one_that_goes_on_is_news_once() -> None:
 
 def test_two_are_news_with_every_advert() -> None:
     voices = Voices()
-    said = [voices.heard(each, at / 20) for at, each in enumerate([FIRST, SECOND] * 3)]
+    said = [hear(voices, each, at / 20) for at, each in enumerate([FIRST, SECOND] * 3)]
     assert all(said)
     assert [voice.advert.source for voice in voices.speaking(4, 11, 0.3)] == [FIRST.source, SECOND.source]
 
 
 def test_a_gap_begins_anew_and_silence_ends() -> None:
     voices = Voices()
-    voices.heard(FIRST, 0.0)
-    voices.heard(FIRST, 0.5)
+    hear(voices, FIRST, 0.0)
+    hear(voices, FIRST, 0.5)
     assert voices.speaking(4, 11, 0.5)[0].since_s == 0.5
     assert voices.speaking(4, 11, 0.9)
     assert not voices.speaking(4, 11, 0.91)
@@ -47,9 +56,9 @@ def test_a_gap_begins_anew_and_silence_ends() -> None:
 
 def test_who_leaves_is_silent_at_once() -> None:
     voices = Voices()
-    voices.heard(FIRST, 0.0)
-    voices.heard(SECOND, 0.0)
-    voices.heard(replace(FIRST, priority=0), 0.01)
+    hear(voices, FIRST, 0.0)
+    hear(voices, SECOND, 0.0)
+    hear(voices, replace(FIRST, priority=0), 0.01)
     assert [voice.advert.source for voice in voices.speaking(4, 11, 0.02)] == [SECOND.source]
     voices.begin_anew(4, 11)
     assert voices.speaking(4, 11, 0.02) == ()
@@ -58,16 +67,16 @@ def test_who_leaves_is_silent_at_once() -> None:
 def test_forged_adverts_take_bounded_room() -> None:
     voices = Voices()
     for number in range(1000):
-        voices.heard(replace(FIRST, source=IPv4Address(number + 1)), number / 1e6)
+        hear(voices, replace(FIRST, source=IPv4Address(number + 1)), number / 1e6)
     assert len(voices.speaking(4, 11, 0.01)) == 8
 
 
 def test_who_left_last_and_comes_back_is_heard() -> None:
     """The one that spoke last has left; the other goes on with the same advert."""
     voices = Voices()
-    voices.heard(FIRST, 0.0)
-    voices.heard(SECOND, 0.01)
-    voices.heard(replace(SECOND, priority=0), 0.02)
-    voices.heard(FIRST, 0.1)
-    voices.heard(SECOND, 0.11)
+    hear(voices, FIRST, 0.0)
+    hear(voices, SECOND, 0.01)
+    hear(voices, replace(SECOND, priority=0), 0.02)
+    hear(voices, FIRST, 0.1)
+    hear(voices, SECOND, 0.11)
     assert len(voices.speaking(4, 11, 0.12)) == 2
