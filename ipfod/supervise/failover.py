@@ -387,11 +387,13 @@ class Supervisor:
         for group in self.plan.groups:
             if only not in (None, group.key):
                 continue
+            before = self._track.read(group.name)
             value = track_value(
                 group,
                 self._health.verdict,
-                before=self._track.read(group.name),
+                before=before,
                 given_up=orders.maintenance is not None or self._around.rivals.is_held(group.key),
                 stance=orders.stances.get(group.key),
             )
-            self._track.write(group.name, value)
+            if value != before:
+                self._track.write(group.name, value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ipfod.vrrp.packet import Advert
 
@@ -26,12 +26,9 @@ class Heard:
     outgoing: bool
     last_s: float  # when it was heard last, by the event loop's clock
     settled: bool = False
+    interval_s: float = field(init=False)
+    unbroken_s: float = field(init=False)  # what follows after a longer silence is no repetition any more
 
-    @property
-    def interval_s(self) -> float:
-        return self.advert.interval_cs / 100
-
-    @property
-    def unbroken_s(self) -> float:
-        """What follows after a longer silence is no repetition any more."""
-        return UNBROKEN_INTERVALS * self.interval_s + LATE_S
+    def __post_init__(self) -> None:
+        self.interval_s = self.advert.interval_cs / 100
+        self.unbroken_s = UNBROKEN_INTERVALS * self.interval_s + LATE_S

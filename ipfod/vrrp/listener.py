@@ -17,9 +17,11 @@ import asyncio
 import errno
 import socket
 import struct
+from collections import deque
 from collections.abc import Callable
 
 from ipfod.errors import Failed
+from ipfod.host.datagrams import Datagrams
 from ipfod.vrrp import filter as kernel_filter
 from ipfod.vrrp.heard import Heard
 from ipfod.vrrp.packet import PacketError, parse
@@ -31,6 +33,7 @@ TURN_PACKETS = 1024  # at most in one turn: 2 ms, or 15 ms if each must be parse
 _CATCH_UP_PACKETS = 4096  # more than the queue holds
 _QUEUE_BYTES = 2 << 20  # some 2700 adverts of 768 bytes, as the kernel counts: 1 s of 255 groups at 0.1 s
 _PACKET_BYTES = 40 + 8 + 255 * 16  # the longest advert: IPv6 header, VRRP header, 255 addresses
+_BATCH_PACKETS = 32  # with one system call; more gain nothing that could be measured
 _KNOWN_ADVERTS = 2048  # bounds the memory that forged adverts can take, together with:
 _KNOWN_BYTES = 160
 
@@ -67,7 +70,8 @@ class Listener:
         self._rest: asyncio.TimerHandle | None = None
         self._next_turn_s = 0.0
         self._known: tuple[dict[bytes, Heard], dict[bytes, Heard]] = ({}, {})  # came in, went out
-        self._buffer = bytearray(_PACKET_BYTES)
+        self._batch = Datagrams(_BATCH_PACKETS, _PACKET_BYTES)
+        self._waiting: deque[tuple[bytes, bool]] = deque()
 
     def open(self) -> None:
         """Start to listen, in the running event loop and the thread's network namespace. Raises Failed."""
@@ -90,6 +94,7 @@ class Listener:
             asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()
             self._socket = None
+        self._waiting.clear()
         for known in self._known:
             known.clear()
 
@@ -112,37 +117,44 @@ class Listener:
         if not idle:
             self._next_turn_s = max(self._next_turn_s, now - TURNS_AT_ONCE * TURN_EVERY_S) + TURN_EVERY_S
         rested, self._rest = self._rest, None
-        if self._socket and not idle and self._next_turn_s > now:
+        # A callback that raised has left packets that nothing else would wake for.
+        if self._socket and not idle and (self._next_turn_s > now or self._waiting):
             loop.remove_reader(self._socket)
             self._rest = loop.call_at(self._next_turn_s, self._turn)
         elif self._socket and rested:
             loop.add_reader(self._socket, self._turn)
 
     def _read(self, limit: int) -> int:
-        """Hear at most `limit` packets; returns how many there were."""
-        buffer = self._buffer
-        view = memoryview(buffer)
-        now = asyncio.get_running_loop().time()
-        for count in range(limit):
-            if self._socket is None:
-                return count
-            try:
-                length, address = self._socket.recvfrom_into(buffer)
-            except BlockingIOError:
-                return count
-            except OSError as error:
-                self._failed(error)
-                continue
-            outgoing = address[2] == socket.PACKET_OUTGOING
-            same = bytes(view[_SAME_FROM_IPV4 if buffer[0] == 0x45 else _SAME_FROM_IPV6 : length])
-            before = self._known[outgoing].get(same)
-            if before is None or now > before.last_s + before.unbroken_s:
-                self._learn(same, bytes(view[:length]), outgoing, now)
-            else:
-                before.last_s = now
-                if not before.settled:
-                    self._heard(before)
-        return limit
+        """Hear `limit` packets, or a batch more; returns how many there were.
+
+        What is heard may ask to catch up, in the middle of a batch: all packets wait in one queue.
+        """
+        count = 0
+        waiting = self._waiting
+        while count < limit and self._socket is not None:
+            if not waiting:
+                try:
+                    waiting.extend(self._batch.receive(self._socket))
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    self._failed(error)
+                    continue
+            now = asyncio.get_running_loop().time()
+            while waiting:
+                count += 1
+                self._hear(*waiting.popleft(), now)
+        return count
+
+    def _hear(self, packet: bytes, outgoing: bool, now: float) -> None:
+        same = packet[_SAME_FROM_IPV4 if packet[0] == 0x45 else _SAME_FROM_IPV6 :]
+        before = self._known[outgoing].get(same)
+        if before is None or now > before.last_s + before.unbroken_s:
+            self._learn(same, packet, outgoing, now)
+            return
+        before.last_s = now
+        if not before.settled:
+            self._heard(before)
 
     def _learn(self, same: bytes, packet: bytes, outgoing: bool, now: float) -> None:
         """Hear an advert that is not like one before, or after a gap."""
