@@ -17,8 +17,7 @@ import asyncio
 import errno
 import socket
 import struct
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ipfod.errors import Failed
 from ipfod.host.datagrams import Datagrams
@@ -71,7 +70,7 @@ class Listener:
         self._next_turn_s = 0.0
         self._known: tuple[dict[bytes, Heard], dict[bytes, Heard]] = ({}, {})  # came in, went out
         self._batch = Datagrams(_BATCH_PACKETS, _PACKET_BYTES)
-        self._waiting: deque[tuple[bytes, bool]] = deque()
+        self._waiting: Iterator[tuple[bytes, bool]] = iter(())  # and whether this node sent it
 
     def open(self) -> None:
         """Start to listen, in the running event loop and the thread's network namespace. Raises Failed."""
@@ -94,7 +93,7 @@ class Listener:
             asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()
             self._socket = None
-        self._waiting.clear()
+        self._waiting = iter(())
         for known in self._known:
             known.clear()
 
@@ -104,57 +103,59 @@ class Listener:
 
     def _turn(self) -> None:
         """Hear what waits, woken by an advert or by the timer."""
-        count = 1  # a callback that raises must not end the listening
+        raised = True  # a callback that raises must not end the listening
+        count = 0
         try:
             count = self._read(TURN_PACKETS)
+            raised = False
         finally:
-            self._schedule(idle=count == 0)
+            self._schedule(idle=count == 0 and not raised, soon=raised)
 
-    def _schedule(self, *, idle: bool) -> None:
-        """Let the next advert wake the listener, or the timer if there were many turns lately."""
+    def _schedule(self, *, idle: bool, soon: bool) -> None:
+        """Let the next advert wake the listener, or the timer if there were many turns lately.
+
+        `soon`: packets may be left that nothing else would wake for.
+        """
         loop = asyncio.get_running_loop()
         now = loop.time()
         if not idle:
             self._next_turn_s = max(self._next_turn_s, now - TURNS_AT_ONCE * TURN_EVERY_S) + TURN_EVERY_S
         rested, self._rest = self._rest, None
-        # A callback that raised has left packets that nothing else would wake for.
-        if self._socket and not idle and (self._next_turn_s > now or self._waiting):
+        if self._socket and not idle and (soon or self._next_turn_s > now):
             loop.remove_reader(self._socket)
             self._rest = loop.call_at(self._next_turn_s, self._turn)
         elif self._socket and rested:
             loop.add_reader(self._socket, self._turn)
 
     def _read(self, limit: int) -> int:
-        """Hear `limit` packets, or a batch more; returns how many there were.
-
-        What is heard may ask to catch up, in the middle of a batch: all packets wait in one queue.
-        """
+        """Hear `limit` packets, or a batch more; returns how many there were."""
         count = 0
-        waiting = self._waiting
+        known = self._known
         while count < limit and self._socket is not None:
-            if not waiting:
-                try:
-                    waiting.extend(self._batch.receive(self._socket))
-                except BlockingIOError:
-                    break
-                except OSError as error:
-                    self._failed(error)
-                    continue
             now = asyncio.get_running_loop().time()
-            while waiting:
+            # Whoever hears may ask to catch up: that goes on in the middle of this batch, and what is left is
+            # none. So nothing is heard out of order.
+            for packet, outgoing in self._waiting:
                 count += 1
-                self._hear(*waiting.popleft(), now)
+                same = packet[_SAME_FROM_IPV4 if packet[0] == 0x45 else _SAME_FROM_IPV6 :]
+                before = known[outgoing].get(same)
+                if before is None or now - before.last_s > before.unbroken_s:
+                    self._learn(same, packet, outgoing, now)
+                else:
+                    before.last_s = now
+                    if before.settled:
+                        continue
+                    self._heard(before)
+                if self._socket is None:  # whoever hears may close it
+                    return count
+            try:
+                if self._socket is not None:
+                    self._waiting = iter(self._batch.receive(self._socket))
+            except BlockingIOError:
+                break
+            except OSError as error:
+                self._failed(error)
         return count
-
-    def _hear(self, packet: bytes, outgoing: bool, now: float) -> None:
-        same = packet[_SAME_FROM_IPV4 if packet[0] == 0x45 else _SAME_FROM_IPV6 :]
-        before = self._known[outgoing].get(same)
-        if before is None or now > before.last_s + before.unbroken_s:
-            self._learn(same, packet, outgoing, now)
-            return
-        before.last_s = now
-        if not before.settled:
-            self._heard(before)
 
     def _learn(self, same: bytes, packet: bytes, outgoing: bool, now: float) -> None:
         """Hear an advert that is not like one before, or after a gap."""
