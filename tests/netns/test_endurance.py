@@ -1,0 +1,158 @@
+"""A move every few seconds for an hour: nothing grows, and no event is lost.
+
+The short form is a part of `make test`; `make soak` runs the hour (`MINUTES=10` less of it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from orders import owner_and_others, run_all
+from scenario import PORT, each_on_one, no_traceback, until, well
+from test_faults import VIPS
+
+from ipfod.lab.lab import Lab
+from ipfod.lab.node import Node
+from ipfod.lab.program import Program
+
+HISTORY_MAX = 1000  # what a daemon keeps
+LONG_EVERY_S, SHORT_EVERY_S = 10.0, 0.5
+SHORT_MOVES, WARM_MOVES = 12, 6
+# What an allocator keeps of one move more or less; a leak of 4 KiB a move is 1.4 MiB an hour.
+GROWTH_KIB = 2048
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a daemon has taken from the system."""
+
+    resident_kib: int
+    descriptors: int
+    threads: int
+
+
+async def taken(node: Node) -> Taken:
+    assert node.ipfod is not None
+    process = Path(f"/proc/{await node.ipfod.pid()}")
+    fields = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
+    return Taken(
+        int(fields["VmRSS"].split()[0]), len(os.listdir(process / "fd")), int(fields["Threads"].split()[0])
+    )
+
+
+async def step_down(owner: Node) -> None:
+    done = await owner.ipfoctl("step-down", VIPS[0], "--hold", "1s")
+    assert done.returncode == 0, done.stderr
+
+
+async def take_over(owner: Node, other: Node) -> None:
+    done = await other.ipfoctl("take-over", VIPS[0])
+    assert done.returncode == 0, done.stderr
+
+
+async def service_dies(owner: Node) -> None:
+    await owner.stop_service(PORT)
+    await asyncio.sleep(0.5)
+    await owner.start_service(PORT)
+
+
+async def keepalived_dies(owner: Node) -> None:
+    await owner.kill("keepalived", signal.SIGKILL)
+
+
+async def maintain(owner: Node) -> None:
+    for word in ("on", "off"):
+        done = await owner.ipfoctl("maintenance", word)
+        assert done.returncode == 0, done.stderr
+
+
+async def move(lab: Lab, dice: random.Random) -> None:
+    owner, (other, *_) = await owner_and_others(lab)
+    moves: list[Callable[[], Awaitable[None]]] = [
+        lambda: step_down(owner),
+        lambda: take_over(owner, other),
+        lambda: service_dies(owner),
+        lambda: keepalived_dies(owner),
+        lambda: maintain(owner),
+    ]
+    await dice.choice(moves)()
+    await each_on_one(lab, VIPS)
+    await until(lambda: well(lab), what="all is right after a move")
+
+
+def transitions(text: str) -> list[tuple[int, str, str]]:
+    """What a client was told, in the order in which it was."""
+    seen: list[dict[str, Any]] = [json.loads(line) for line in text.splitlines()]
+    return [(each["usec"], each["name"], each["new"]) for each in seen if each["event"] == "Transition"]
+
+
+async def is_complete(node: Node, client: Program) -> bool:
+    """Whether the history of a node is what a client of it was told."""
+    done = await node.ipfoctl("history", "--limit", "0", "--json")
+    history = json.loads(done.stdout)["history"]
+    kept = {(each["usec"], each["name"], each["new"]) for each in history}
+    told = transitions(client.output())
+    if not told or len(history) > HISTORY_MAX:
+        return False
+    oldest = min(kept) if len(history) == HISTORY_MAX else told[0]  # either side may reach further back
+    return {each for each in told if each >= oldest} == {each for each in kept if each >= told[0]}
+
+
+async def endure(lab: Lab, dice: random.Random, moves: int, every_s: float) -> list[tuple[Taken, Taken]]:
+    """Move, and answer what each daemon had taken when it was warm, and at the end."""
+    for node in lab.nodes:
+        await node.start_service(PORT)
+    await run_all(lab, f'monitor_port = {PORT}\npreemption = "preempt"\n', vips=VIPS)
+    clients = [await node.spawn([sys.executable, "-m", "ipfod.ctl", "events", "--json"]) for node in lab.nodes]
+    await asyncio.sleep(1.0)
+    before: list[Taken] = []
+    for number in range(moves):
+        began = time.monotonic()
+        await move(lab, dice)
+        await asyncio.sleep(max(0.0, every_s - (time.monotonic() - began)))
+        if number + 1 == max(WARM_MOVES, moves // 6):
+            before = [await taken(node) for node in lab.nodes]
+    for node, client in zip(lab.nodes, clients, strict=True):
+        await until(
+            lambda node=node, client=client: is_complete(node, client),  # type: ignore[misc]  # bound now
+            what=f"{node.name}: its history is what its client was told",
+        )
+        assert no_traceback(node.log())
+    return list(zip(before, [await taken(node) for node in lab.nodes], strict=True))
+
+
+def nothing_has_grown(found: list[tuple[Taken, Taken]]) -> None:
+    for before, after in found:
+        assert after.resident_kib <= before.resident_kib + GROWTH_KIB, (before, after)
+        assert after.descriptors <= before.descriptors, (before, after)
+        assert after.threads <= before.threads + 1, (
+            before,
+            after,
+        )  # a pool starts its threads when it needs them
+
+
+async def test_nothing_grows_and_no_event_is_lost(pair: Lab) -> None:
+    nothing_has_grown(await endure(pair, random.Random(1), SHORT_MOVES, SHORT_EVERY_S))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(2 * 3600)
+async def test_nothing_grows_in_an_hour(pair: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    seed = int(os.environ.get("SEED", "0")) or random.randrange(1, 10**6)
+    minutes = float(os.environ.get("MINUTES", "60"))
+    moves = int(minutes * 60 / LONG_EVERY_S)
+    found = await endure(pair, random.Random(seed), moves, LONG_EVERY_S)
+    with capsys.disabled():
+        print(f"\nseed {seed}, {moves} moves, one every {LONG_EVERY_S:g} s; each node: {found}")
+    nothing_has_grown(found)
