@@ -12,11 +12,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import document, figures, outages, table, tuning
+from bench import document, figures, growth, outages, table, tuning
 from bench.configs import LARGE, SMALL
 from bench.judge import shortfalls
 from bench.model import Report, Row
 from bench.scenarios import SCENARIOS, wanted
+from bench.stage import Scene
 from bench.svg import plot
 from ipfod.errors import IpfodError
 
@@ -30,7 +31,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--runs", type=int, default=RUNS, metavar="N", help="of each scenario (default: 5)")
     made.add_argument("--only", nargs="+", default=[], choices=NAMES, metavar="NAME", help=", ".join(NAMES))
     made.add_argument("--quick", action="store_true", help="one group of one virtual IP, no other size")
-    made.add_argument("--tuning", action="store_true", help="other settings instead, for docs/tuning.md")
+    made.add_argument("--nodes", type=int, default=2, choices=(2, 3), help="in the lab (default: 2)")
+    made.add_argument("--busy", action="store_true", help="keep all processors busy during outages")
+    others = made.add_mutually_exclusive_group()
+    others.add_argument("--tuning", action="store_true", help="other settings instead, for docs/tuning.md")
+    others.add_argument("--growth", action="store_true", help="other sizes instead: what grows, and how")
     made.add_argument("--json", type=Path, default=Path("bench.json"), help="where the figures go")
     made.add_argument("--svg", type=Path, help="where a plot of the outages goes")
     made.add_argument("--markdown", type=Path, help="where the table goes, for documents")
@@ -53,8 +58,11 @@ def main(argv: Sequence[str]) -> int:
     try:
         if options.tuning:
             rows = asyncio.run(tuning.measure(options.runs, say))
+        elif options.growth:
+            rows = asyncio.run(growth.measure(options.runs, say))
         else:
-            rows = asyncio.run(measure(options.runs, options.only, quick=options.quick, say=say))
+            scene = Scene(options.nodes, options.busy)
+            rows = asyncio.run(measure(options.runs, options.only, scene, quick=options.quick, say=say))
     except IpfodError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -66,14 +74,14 @@ def main(argv: Sequence[str]) -> int:
     return 1 if any(shortfalls(row) for row in rows) else 0
 
 
-async def measure(runs: int, only: Sequence[str], *, quick: bool, say: outages.Say) -> list[Row]:
+async def measure(runs: int, only: Sequence[str], scene: Scene, *, quick: bool, say: outages.Say) -> list[Row]:
     """All rows that are asked for, the small size first."""
     rows: list[Row] = []
     for size in (SMALL,) if quick else (SMALL, LARGE):
         if scenarios := wanted(size, only):
-            rows += await outages.measure(scenarios, size, runs, say)
+            rows += await outages.measure(scenarios, size, runs, say, scene)
         if found := figures.wanted(size, only):
-            rows += await figures.measure(found, size, runs, say)
+            rows += await figures.measure(found, size, runs, say, scene)
     return rows
 
 
@@ -96,7 +104,8 @@ def publish(report: Report, options: argparse.Namespace) -> None:
     if options.svg is not None:
         options.svg.write_text(plot(report.rows, title=PLOT_TITLE))
     if options.markdown is not None:
-        options.markdown.write_text(table.markdown(report))
+        made = growth.markdown(report.rows) if options.growth else table.markdown(report)
+        options.markdown.write_text(made)
     short = [f"{row.title} ({row.size}): {text}" for row in report.rows for text in shortfalls(row)]
     print("\n" + ("\n".join(["Falls short:", *short]) if short else "Nothing falls short."))
 

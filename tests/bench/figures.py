@@ -15,8 +15,9 @@ from pathlib import Path
 
 from bench import configs
 from bench.configs import FILE, INTERFACE, NO_ANCHORS, SMALL, Size
+from bench.load import changes_under_load
 from bench.model import IPFOD, PLAIN, Limit, Row, Series
-from bench.stage import Stage, staged
+from bench.stage import USUAL, Scene, Stage, staged
 from bench.systems import Ipfod, ctl
 from ipfod.errors import Failed
 from ipfod.keepalived.files import KeepalivedFiles
@@ -30,6 +31,8 @@ FLUSH = Path(__file__).with_name("flush.py")
 RUN_DIRECTORY = "/run/ipfod/web"
 UNFIT, FIT = "-254", "0\n"  # what keepalived reads from a track file
 IDLE_S = 5.0
+LOAD_S = 60.0
+BURNERS = 2  # processes that never rest, for each processor
 # Long enough for ipfod to have put everything away that a start or a change leaves to do, and not to think that
 # somebody fights it.
 REST_S = 2.5
@@ -60,29 +63,32 @@ class Figure:
     small: Limit | None  # None: not measured at that size
     large: Limit | None
     note: str = ""
+    once: bool = False  # measured once, however many runs there are: it takes a minute
 
 
-async def measure(figures: Sequence[Figure], size: Size, runs: int, say: Callable[[str], None]) -> list[Row]:
+async def measure(
+    figures: Sequence[Figure], size: Size, runs: int, say: Callable[[str], None], scene: Scene = USUAL
+) -> list[Row]:
     """One row for each figure, all of one pair of nodes."""
     rows = []
-    async with staged(Ipfod, size) as stage:
+    async with staged(Ipfod, size, scene) as stage:
         for figure in figures:
             samples: dict[str, Samples] = {}
-            for _ in range(runs):
+            for _ in range(1 if figure.once else runs):
                 for system, found in (await figure.measure(stage)).items():
                     samples.setdefault(system, []).extend(found)
-            rows.append(_row(figure, size, samples))
+            rows.append(_row(figure, size, samples, scene))
             told = ", ".join(f"{value:.3g}" for value in samples[IPFOD])
-            say(f"{size}, {figure.title}: {told} {figure.unit}")
+            say(f"{scene.size(size)}, {figure.title}: {told} {figure.unit}")
     return rows
 
 
-def _row(figure: Figure, size: Size, samples: dict[str, Samples]) -> Row:
+def _row(figure: Figure, size: Size, samples: dict[str, Samples], scene: Scene) -> Row:
     limit = figure.small if size == SMALL else figure.large
     return Row(
         name=figure.name,
         title=figure.title,
-        size=str(size),
+        size=scene.size(size),
         unit=figure.unit,
         series=tuple(Series(system, tuple(found)) for system, found in samples.items()),
         limit=limit if limit is not None else Limit(),
@@ -215,6 +221,13 @@ async def _pid(node: Node) -> int:
     return await node.ipfod.pid()
 
 
+async def steadiness(stage: Stage) -> dict[str, Samples]:
+    """Changes of state, of any group on any node, in a minute of load. One would be a false failover."""
+    found = await changes_under_load(stage.lab, each=BURNERS, seconds=LOAD_S)
+    await stage.settle()
+    return {IPFOD: [found]}
+
+
 async def rule_flushed(stage: Stage) -> dict[str, Samples]:
     return await _flush(stage, HARM["rule-flushed"])
 
@@ -248,6 +261,15 @@ BACK = Limit(at_most=50.0)
 FIGURES = (
     Figure("memory", "memory of the daemon", "MiB", memory, NO_LIMIT, Limit(at_most=64.0)),
     Figure("idle", "idle, adverts at 0.1 s", "% CPU", idle, NO_LIMIT, Limit(at_most=2.0)),
+    Figure(
+        "steadiness",
+        "changes in 60 s of load",
+        "",
+        steadiness,
+        Limit(at_most=0.0),
+        Limit(at_most=0.0),
+        once=True,
+    ),
     Figure("status", "ipfoctl status", "s", status, Limit(at_most=0.3), Limit(at_most=0.3)),
     Figure("managed-objects", "GetManagedObjects", "s", managed_objects, NO_LIMIT, NO_LIMIT),
     Figure("reload-call", "Reload, one VIP more", "s", reload, NO_LIMIT, NO_LIMIT),

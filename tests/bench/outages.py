@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from bench.configs import Size
 from bench.model import IPFOD, PLAIN, SYSTEMS, Row, Series
 from bench.scenarios import Act, Scenario
-from bench.stage import Sample, Stage, staged
+from bench.stage import USUAL, Sample, Scene, Stage, staged
 from bench.systems import KINDS
 
 SPACING_LARGE_MS = 5.0  # of the echo requests to several virtual IPs
@@ -18,7 +18,9 @@ Say = Callable[[str], None]
 Samples = dict[tuple[str, str], list[Sample]]  # by scenario and system
 
 
-async def measure(scenarios: Sequence[Scenario], size: Size, runs: int, say: Say) -> list[Row]:
+async def measure(
+    scenarios: Sequence[Scenario], size: Size, runs: int, say: Say, scene: Scene = USUAL
+) -> list[Row]:
     """One row for each scenario. Raises Failed when something does not come about at all."""
     samples: Samples = defaultdict(list)
     theory: dict[str, float] = {}
@@ -26,16 +28,16 @@ async def measure(scenarios: Sequence[Scenario], size: Size, runs: int, say: Say
         wanted = [scenario for scenario in scenarios if name in scenario.acts]
         if not wanted:
             continue
-        async with staged(KINDS[name], size) as stage:
+        async with staged(KINDS[name], size, scene) as stage:
             for scenario in wanted:
                 for number in range(runs):
                     sample = await run(stage, scenario, scenario.acts[name], (number + 0.5) / runs)
                     samples[scenario.name, name].append(sample)
                 told = ", ".join(f"{one.ms:.3g}" for one in samples[scenario.name, name])
-                say(f"{size}, {name}, {scenario.title}: {told} ms")
+                say(f"{scene.size(size)}, {name}, {scenario.title}: {told} ms")
                 if name == IPFOD and scenario.theory is not None and not stage.large:
                     theory[scenario.name] = scenario.theory(stage.system.timers, stage.peer_priority)
-    return [row(scenario, size, samples, theory.get(scenario.name)) for scenario in scenarios]
+    return [row(scenario, size, samples, theory.get(scenario.name), scene) for scenario in scenarios]
 
 
 async def run(stage: Stage, scenario: Scenario, act: Act, share: float) -> Sample:
@@ -51,7 +53,7 @@ async def run(stage: Stage, scenario: Scenario, act: Act, share: float) -> Sampl
     return found[0]
 
 
-def row(scenario: Scenario, size: Size, samples: Samples, theory: float | None) -> Row:
+def row(scenario: Scenario, size: Size, samples: Samples, theory: float | None, scene: Scene = USUAL) -> Row:
     """What the runs of all systems add up to."""
     measured = [(name, samples[scenario.name, name]) for name in SYSTEMS if samples.get((scenario.name, name))]
     limit = scenario.limit if size.groups == 1 else scenario.large
@@ -59,7 +61,7 @@ def row(scenario: Scenario, size: Size, samples: Samples, theory: float | None) 
     return Row(
         name=scenario.name,
         title=scenario.title,
-        size=str(size),
+        size=scene.size(size),
         unit="ms",
         series=tuple(Series(name, tuple(one.ms for one in found)) for name, found in measured),
         limit=limit,

@@ -150,6 +150,7 @@ COUNTED_MS = 5.0  # the spacing at which the contract counts lost echoes
 NOTHING_LOST = Limit(at_most=0.0)
 PLANNED = Limit(at_most=15.0)
 QUICK = Limit(at_most=30.0)
+QUICK_LARGE = Limit(at_most=30.0, ratio=1.05, relative=True)
 PLANNED_LARGE = Limit(at_most=15.0, ratio=1.05, relative=True)
 UNCHANGED = "plain keepalived gets SIGHUP with an unchanged configuration"
 
@@ -193,13 +194,14 @@ SCENARIOS = (
             ipfod=Act(kill_service, start_service, DOWN_S),
         ),
         QUICK,
-        QUICK,
+        QUICK_LARGE,
         Timers.detected_ms,
     ),
     Scenario(
         "step-down",
         "step-down, peer preempts",
         _acts(ipfod=Act(step_down, nothing, 0.0), **STOPPED),
+        NOTHING_LOST,
         NOTHING_LOST,
         spacing_ms=COUNTED_MS,
     ),
@@ -213,6 +215,7 @@ SCENARIOS = (
         "take-over",
         "take-over",
         _acts(ipfod=Act(take_over, give_back, 0.0), **STOPPED),
+        PLANNED,
         PLANNED,
     ),
     Scenario(

@@ -1,4 +1,4 @@
-"""Two nodes that run one system at one size, and the means to measure what happens to one of them."""
+"""Nodes that run one system at one size, and the means to measure what happens to one of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from bench import systems
 from bench.configs import INTERFACE, PORT, Size
+from bench.load import busy
 from bench.systems import Ipfod, Original, Plain
 from ipfod.config.model import Address
 from ipfod.errors import Failed
@@ -31,6 +33,23 @@ DOUBLE_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
+class Scene:
+    """How many nodes there are, and whether all processors are kept busy while something is measured."""
+
+    nodes: int = 2
+    busy: bool = False
+
+    def size(self, size: Size) -> str:
+        """A size as the table says it."""
+        more = f", {self.nodes} nodes" if self.nodes != USUAL.nodes else ""
+        return f"{size}{more}{', busy' if self.busy else ''}"
+
+
+USUAL = Scene()
+BUSY_EACH = 1  # processes that never rest, for each processor
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One run of a scenario."""
 
@@ -42,15 +61,19 @@ class Sample:
 class Stage:
     """`victim` is what things happen to: it prefers group 1. `sample` are virtual IPs that it holds."""
 
-    def __init__(self, lab: Lab, system: Ipfod | Plain | Original, size: Size, seed: int) -> None:
-        self.lab, self.system, self.size = lab, system, size
+    def __init__(
+        self, lab: Lab, system: Ipfod | Plain | Original, size: Size, *, scene: Scene, seed: int
+    ) -> None:
+        self.lab, self.system, self.size, self.scene = lab, system, size, scene
         self.moment: float | None = None  # when something happened that the echoes do not tell of
         self.chance = random.Random(seed)
         made = {node.name: system.instances(node) for node in lab.nodes}
         first = {name: instances[0].priority for name, instances in made.items()}
         self.victim: Node = max(lab.nodes, key=lambda node: first[node.name])
-        self.peer: Node = next(node for node in lab.nodes if node is not self.victim)
-        pairs = list(zip(made[self.victim.name], made[self.peer.name], strict=True))
+        others = [node for node in lab.nodes if node is not self.victim]
+        self.peer: Node = max(others, key=lambda node: first[node.name])
+        instances = zip(made[self.victim.name], *(made[node.name] for node in others), strict=True)
+        pairs = [(mine, max(rest, key=lambda one: one.priority)) for mine, *rest in instances]
         preferred = [mine for mine, other in pairs if mine.priority > other.priority]
         step = max(1, len(preferred) // SAMPLED)
         self.sample: list[Address] = [one.virtual_ips[-1] for one in preferred[::step]][:SAMPLED]
@@ -75,12 +98,13 @@ class Stage:
         await asyncio.sleep(CALM_S)
 
     async def _wrong(self) -> str:
-        mine, others = await asyncio.gather(self.victim.addresses(), self.peer.addresses())
-        mine, others = mine & self.virtual_ips, others & self.virtual_ips
-        if both := mine & others:
-            return f"{len(both)} virtual IPs are on both nodes"
-        if missing := self.virtual_ips - mine - others:
+        held = [self.virtual_ips & found for found in await asyncio.gather(*map(_held, self.lab.nodes))]
+        holders = Counter(address for found in held for address in found)
+        if several := [address for address, count in holders.items() if count > 1]:
+            return f"{len(several)} virtual IPs are on several nodes"
+        if missing := self.virtual_ips - holders.keys():
             return f"{len(missing)} virtual IPs are on no node"
+        mine = held[self.lab.nodes.index(self.victim)]
         if away := set(self.sample) - mine:
             return f"{len(away)} sampled virtual IPs are not on {self.victim.name}"
         return ""
@@ -103,6 +127,8 @@ class Stage:
         """Measure what the block does to the sampled virtual IPs, until a while after it; gives one sample."""
         found: list[Sample] = []
         async with AsyncExitStack() as stack:
+            if self.scene.busy:
+                await stack.enter_async_context(busy(self.lab, each=BUSY_EACH))
             watch = None
             if not self.large:  # thousands of announcements to read would be a load of their own
                 watch = await stack.enter_async_context(AddressWatch(self.lab.nodes))
@@ -134,14 +160,18 @@ class Stage:
         return (max(ends) - moment) * 1000
 
 
+async def _held(node: Node) -> set[Address]:
+    return set(await node.addresses())
+
+
 @asynccontextmanager
 async def staged(
-    make: Callable[[Lab, Size], Ipfod | Plain | Original], size: Size, *, seed: int = 1
+    make: Callable[[Lab, Size], Ipfod | Plain | Original], size: Size, scene: Scene = USUAL, *, seed: int = 1
 ) -> AsyncIterator[Stage]:
-    """A lab in which a system that `make` makes runs on both nodes and has settled."""
-    async with Lab(nodes=2) as lab:
+    """A lab in which a system that `make` makes runs on all nodes and has settled."""
+    async with Lab(nodes=scene.nodes) as lab:
         system = make(lab, size)
-        stage = Stage(lab, system, size, seed)
+        stage = Stage(lab, system, size, scene=scene, seed=seed)
         for node in lab.nodes:
             await node.start_service(PORT)
         await asyncio.gather(*(system.start(node) for node in lab.nodes))

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import outages
 from bench.configs import LARGE, SMALL, Size
 from bench.figures import cpu_s
+from bench.load import changes_under_load
 from bench.model import IPFOD, Row, Series
 from bench.scenarios import SCENARIOS, Act
 from bench.stage import Stage, staged
@@ -24,7 +22,6 @@ from ipfod.lab.theory import Timers
 IDLE_S = 5.0
 LOAD_S = 10.0
 BURNERS = 8  # busy processes for each processor
-BURN = "while True: pass"
 LOST = next(scenario for scenario in SCENARIOS if scenario.name == "node-lost")
 
 
@@ -110,16 +107,6 @@ async def _idle(stage: Stage) -> float:
 
 
 async def _under_load(stage: Stage) -> float:
-    """How often any group changes its state on any node while all processors are busy; none should."""
-
-    def changes() -> int:
-        return sum(node.log().count(" -> ") for node in stage.lab.nodes)
-
-    before = changes()
-    async with AsyncExitStack() as stack:
-        for _ in range(BURNERS * (os.cpu_count() or 1)):
-            burner = await stage.lab.client.spawn([sys.executable, "-I", "-S", "-c", BURN], name="burner")
-            stack.push_async_callback(burner.close)
-        await asyncio.sleep(LOAD_S)
+    found = await changes_under_load(stage.lab, each=BURNERS, seconds=LOAD_S)
     await stage.settle()
-    return float(changes() - before)
+    return found

@@ -62,7 +62,7 @@ def test_every_name_means_one_row() -> None:
     everything = [*scenarios.wanted(SMALL, []), *scenarios.wanted(LARGE, [])]
     assert all(IPFOD in scenario.acts and PLAIN in scenario.acts for scenario in everything)
     assert [one.name for one in scenarios.wanted(SMALL, ["stop", "event"])] == ["stop"]
-    assert scenarios.wanted(LARGE, ["take-over"]) == []
+    assert scenarios.wanted(LARGE, ["step-down-nopreempt"]) == []
     assert [one.name for one in figures.wanted(LARGE, ["plan", "rule-flushed"])] == ["plan"]
     assert [one.name for one in figures.wanted(SMALL, ["plan", "rule-flushed"])] == ["rule-flushed"]
 
