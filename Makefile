@@ -6,7 +6,7 @@ IN_VENV := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test soak bench lint rpm clean root prerequisites packagers nodes
+.PHONY: help run test soak bench lint rpm man clean root prerequisites packagers nodes
 
 help:
 	@echo 'make run    three nodes on this machine, virtual IPs that move, the outage of each move'
@@ -15,6 +15,7 @@ help:
 	@echo 'make bench  speed and size, beside plain keepalived: a table, bench.json (half an hour)'
 	@echo 'make lint   the linters alone'
 	@echo 'make rpm    the package for Fedora and RHEL, in dist/'
+	@echo 'make man    the manual pages, in dist/man/'
 	@echo 'make clean  remove what the others left in this directory'
 
 run: root $(VENV)/installed-run
@@ -34,6 +35,9 @@ lint: $(VENV)/installed-test
 
 rpm: $(VENV)/installed-run | packagers
 	@PIP=$(VENV)/bin/pip packaging/rpm.sh dist
+
+man: $(VENV)/installed-run
+	@PYTHONPATH=packaging $(IN_VENV) -B -m manual dist/man
 
 clean:
 	rm -rf $(VENV) build dist bench.json *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

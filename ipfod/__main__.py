@@ -18,7 +18,7 @@ FAILED = 1
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 1 failed, 2 usage."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_line().parse_args(argv)
     open_log()
     if os.geteuid() != 0:
         print("ipfod: only root may do this", file=sys.stderr)
@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """The parser of the whole command line; the manual is made of it too."""
     parser = argparse.ArgumentParser(
         prog="ipfod",
         description="Keeps virtual IP addresses alive: runs and watches keepalived as /etc/ipfod says. "

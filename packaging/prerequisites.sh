@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs the distribution's packages that a checkout needs and this machine lacks. Says nothing when it lacks none.
-# `prerequisites.sh rpm` installs those that build and judge the package, `prerequisites.sh nodes` those that boot the
+# `prerequisites.sh rpm` installs those that build and judge the package with its manual and completions, `prerequisites.sh nodes` those that boot the
 # nodes and the kernel that tests run on.
 set -euo pipefail
 
@@ -13,8 +13,8 @@ fedora=(
     procps-ng kmod iptables-nft glib2 systemd
 )
 if [[ ${1:-} == rpm ]]; then
-    debian=(rpm rpmlint)
-    fedora=(rpm-build rpmlint systemd-rpm-macros)
+    debian=(rpm rpmlint man-db mandoc bash zsh fish)
+    fedora=(rpm-build rpmlint systemd-rpm-macros man-db mandoc bash zsh fish)
 elif [[ ${1:-} == nodes ]]; then
     debian=(debootstrap systemd-container qemu-system-x86 cpio)
     fedora=() # RHEL lacks most of them: those tests are skipped
