@@ -25,7 +25,7 @@ Candidate = tuple[str, str]
 
 
 def run(words: Sequence[str], console: Console) -> Exit:
-    """Print what may stand in place of the last word. Says nothing where it knows nothing, whatever the reason."""
+    """Print what may stand in place of the last word, or nothing, whatever the reason."""
     typed = words[-1] if words else ""
     offered = candidates(command_line(), words[:-1], typed)
     for name, what in dict(offered).items():

@@ -33,7 +33,8 @@ ABOUT = {
     "step-down": " Returns when another node's advert was heard; no packet is lost. A failover's groups go one "
     "after the other, and the first that cannot be moved ends it. If nobody takes a group, this node keeps it, "
     "and the exit code is 1.",
-    "take-over": " Returns when it is; no packet is lost, whatever the preemption policies are. It stays master "
+    "take-over": " Returns when it is; no packet is lost, whatever the preemption policies are. It stays "
+    "master "
     "until it loses the group. A node that is in fault cannot take over.",
     "preemption": " No virtual IP moves by it: a policy counts from the next change on. An ordered policy "
     "outlives restarts of ipfod, not a reboot.",

@@ -19,8 +19,7 @@ PROBLEMS = (
     Explained(
         "configuration-invalid",
         "file",
-        "it is refused, with a line of text for each mistake. The last version that was good stays in "
-        "force",
+        "it is refused, with a line of text for each mistake. The last version that was good stays in force",
     ),
     Explained(
         "interface-missing",
@@ -37,14 +36,12 @@ PROBLEMS = (
     Explained(
         "check-failing",
         "failover",
-        "the service is down here: text is what the check saw. This node holds no virtual IP of the "
-        "failover",
+        "the service is down here: text is what the check saw. This node holds no virtual IP of the failover",
     ),
     Explained(
         "check-doubtful",
         "failover",
-        "the check passes, and yet something is odd: the port accepts connections and closes them at "
-        "once",
+        "the check passes, and yet something is odd: the port accepts connections and closes them at once",
     ),
     Explained(
         "script-failing",

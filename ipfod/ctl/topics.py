@@ -53,7 +53,8 @@ CONCEPTS = (
         Kind.CONCEPT,
         "What TARGET and NAME mean",
         (
-            "The name of a failover (web), of a group (web_VIP_1), or a virtual IP, which stands for its group. "
+            "The name of a failover (web), of a group (web_VIP_1), or a virtual IP, which stands for its "
+            "group. "
             "A failover goes first where both have the same name. ipfoctl status lists them all.",
         ),
     ),
@@ -70,7 +71,8 @@ CONCEPTS = (
         "Output for programs",
         (
             "Commands that only show something take --json: one document on standard output, or one object a "
-            "line for what goes on and on (events, status --watch). Keys are the D-Bus properties in snake_case, "
+            "line for what goes on and on (events, status --watch). Keys are the D-Bus properties in "
+            "snake_case, "
             "times are microseconds since 1970-01-01 UTC. Errors and warnings go to standard error.",
         ),
     ),
@@ -79,8 +81,10 @@ CONCEPTS = (
         Kind.CONCEPT,
         "Who may do what",
         (
-            "Everybody may read. What changes something is for root, and for whom polkit lets. Others are asked "
-            "for an administrator's password; a rule in /etc/polkit-1/rules.d can spare them that. Where polkit "
+            "Everybody may read. What changes something is for root, and for whom polkit lets. Others are "
+            "asked "
+            "for an administrator's password; a rule in /etc/polkit-1/rules.d can spare them that. Where "
+            "polkit "
             "does not run, only root may.",
         ),
         (

@@ -1,4 +1,4 @@
-"""`python3 -m manual DIRECTORY`: write the manual pages there. The date in them is SOURCE_DATE_EPOCH's, or today's."""
+"""`python3 -m manual DIRECTORY`: write the manual pages there, dated by SOURCE_DATE_EPOCH or today."""
 
 from __future__ import annotations
 

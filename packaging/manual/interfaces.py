@@ -30,18 +30,23 @@ def _interface(file: Path) -> list[str]:
     builder = ElementTree.TreeBuilder(insert_comments=True)
     node = ElementTree.parse(file, ElementTree.XMLParser(target=builder)).getroot()
     [interface] = node.findall("interface")
-    about = next(child.text or "" for child in node if child.tag is ElementTree.Comment)
+    about = next(child.text or "" for child in node if _is_comment(child))
     first, *rest = _paragraphs(about)
     summary = first.partition("@short_description: ")[2]
     made = [*roff.section(interface.attrib["name"]), *roff.paragraphs((f"{summary}.", *rest))]
     comment = ""
     for child in interface:
-        if child.tag is ElementTree.Comment:
+        if _is_comment(child):
             comment = child.text or ""
         else:
             made += _member(child, comment, file)
             comment = ""
     return made
+
+
+def _is_comment(element: ElementTree.Element) -> bool:
+    tag: object = element.tag  # a function for comments, whatever the type hints say
+    return tag is ElementTree.Comment
 
 
 def _member(member: ElementTree.Element, comment: str, file: Path) -> list[str]:

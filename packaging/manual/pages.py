@@ -21,25 +21,34 @@ OTHERS = {
 }
 DAEMON = (
     "ipfod keeps virtual IP addresses alive on a set of nodes: when a node, its keepalived or the monitored "
-    "service fails, another node takes the addresses over. It reads the files of /etc/ipfod, decides which node "
-    "prefers which addresses, runs one keepalived for each file, watches it, the service and the packet filter, "
-    "and tells over D-Bus who holds what, and why. systemd runs it as ipfod.service; administrators use ipfoctl(1).",
+    "service fails, another node takes the addresses over. It reads the files of /etc/ipfod, decides which "
+    "node "
+    "prefers which addresses, runs one keepalived for each file, watches it, the service and the packet "
+    "filter, "
+    "and tells over D-Bus who holds what, and why. systemd runs it as ipfod.service; administrators use "
+    "ipfoctl(1).",
     "A restart, a crash and an upgrade of ipfod move no virtual IP: keepalived goes on in units of its own, "
-    "ipfod-keepalived@NAME.service. A stop hands the virtual IPs over to other nodes first. ipfod-cleanup.service "
+    "ipfod-keepalived@NAME.service. A stop hands the virtual IPs over to other nodes first. "
+    "ipfod-cleanup.service "
     "runs ipfod cleanup.",
 )
 FILE = (
     "A file /etc/ipfod/NAME.toml describes one failover: a set of virtual IPs, and how the nodes share them. "
-    "Every node that shares them has the same file. Only virtual_ips is required; there are no sections. A file "
-    "NAME.env has the variables in place of the keys, a KEY=VALUE a line. Options without a variable can be set "
+    "Every node that shares them has the same file. Only virtual_ips is required; there are no sections. A "
+    "file "
+    "NAME.env has the variables in place of the keys, a KEY=VALUE a line. Options without a variable can be "
+    "set "
     "in .toml files only.",
-    "ipfoctl check tells what is wrong with the files, ipfoctl plan what they mean, and ipfoctl reload has them "
+    "ipfoctl check tells what is wrong with the files, ipfoctl plan what they mean, and ipfoctl reload has "
+    "them "
     "read again. A bad file does not stop the others.",
 )
 INTERFACES = (
-    "The service org.ipfod.Ipfod1 on the system bus. Everybody may read. What changes something is for root, and "
+    "The service org.ipfod.Ipfod1 on the system bus. Everybody may read. What changes something is for root, "
+    "and "
     "for whom polkit lets. All properties are read\u2010only. Times are microseconds since 1970-01-01 UTC.",
 )
+FILE_PLACES = ("/etc/ipfod/NAME.toml", "/etc/ipfod/NAME.env")
 WEB = """
 # /etc/ipfod/web.toml
 virtual_ips = "192.168.3.10-15"
@@ -104,7 +113,8 @@ def _daemon() -> list[str]:
         *roff.section("problems"),
         *roff.paragraphs(
             (
-                "What is wrong is in ipfoctl status, on D-Bus and in the journal, under these codes. Each is raised "
+                "What is wrong is in ipfoctl status, on D-Bus and in the journal, under these codes. Each is "
+                "raised "
                 "within a second unless it says otherwise, is there once, and goes when it is over.",
             )
         ),
@@ -119,7 +129,8 @@ def _control() -> list[str]:
     parser = command_line()
     shown = [topic for topic in topics() if topic.kind is Kind.COMMAND]
     about = (
-        "ipfoctl shows and steers IP failover on the node that it runs on. It talks to the daemon over the system "
+        "ipfoctl shows and steers IP failover on the node that it runs on. It talks to the daemon over the "
+        "system "
         "bus, and never starts it; only check, plan, import, help and lab do without."
     )
     return [
@@ -140,7 +151,7 @@ def _control() -> list[str]:
 def _file() -> list[str]:
     options = [topic for topic in topics() if topic.kind is Kind.OPTION]
     return [
-        *_head("ipfod.toml", "configuration of IP failover", ("/etc/ipfod/NAME.toml", "/etc/ipfod/NAME.env"), FILE),
+        *_head("ipfod.toml", "configuration of IP failover", FILE_PLACES, FILE),
         *roff.section("options"),
         *(line for topic in options for line in _subsection(topic)),
         *_concept("grammar"),

@@ -1,7 +1,7 @@
 """Run inside of a node: types into a program on a terminal of its own and prints what that shows.
 
-`terminal.py SECONDS SETUP LINE EXPECTED... -- PROGRAM...`: waits for the prompt "ready> " that SETUP makes, types
-LINE with its Tabs, and ends when all EXPECTED are on the screen, or after so many seconds.
+`terminal.py SECONDS SETUP LINE EXPECTED... -- PROGRAM...`: waits for the prompt "ready> " that SETUP
+makes, types LINE with its Tabs, and ends when all EXPECTED are on the screen, or after so many seconds.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import struct
 import sys
 import termios
 import time
+from collections.abc import Callable
 
 PROMPT = "ready> "
 
@@ -36,7 +37,7 @@ def main(deadline: float, setup: str, line: str, expected: list[str], program: l
     return seen
 
 
-def until(terminal, deadline, shown):  # type: ignore[no-untyped-def]
+def until(terminal: int, deadline: float, shown: Callable[[str], bool]) -> str:
     seen = b""
     while time.monotonic() < deadline and not shown(plain(seen)):
         if select.select([terminal], [], [], 0.1)[0]:

@@ -25,7 +25,7 @@ WAIT_S = 40
 
 @dataclass(frozen=True)
 class Shell:
-    """How a shell is started without the user's own settings, and made to complete as the package would have it."""
+    """How a shell is started without anybody's settings, and made to complete as the package has it."""
 
     argv: tuple[str, ...]
     setup: str
@@ -35,13 +35,15 @@ class Shell:
 SHELLS = {
     "bash": Shell(
         ("bash", "--norc", "--noprofile", "-i"),
-        f"cd /run/files; bind 'set page-completions off'; bind 'set enable-bracketed-paste off'; PS1='ready''> '; "
+        "cd /run/files; bind 'set page-completions off'; bind 'set enable-bracketed-paste off'; "
+        "PS1='ready''> '; "
         f". {SCRIPTS}/ipfoctl.bash",
         "\t\t",
     ),
     "zsh": Shell(
         ("zsh", "-f", "-i"),
-        f"cd /run/files; unsetopt PROMPT_SP; fpath=({SCRIPTS} $fpath); autoload -Uz compinit; compinit -u -D; PS1='ready''> '",
+        f"cd /run/files; unsetopt PROMPT_SP; fpath=({SCRIPTS} $fpath); "
+        "autoload -Uz compinit; compinit -u -D; PS1='ready''> '",
         "\t",
     ),
 }

@@ -53,7 +53,8 @@ def test_an_unknown_topic_names_the_nearest(
     wrong: str, nearest: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert said(capsys, wrong, code=2) == (
-        f"ipfoctl: {wrong}: is no known topic; the nearest known one is {nearest} -> ipfoctl help lists them all"
+        f"ipfoctl: {wrong}: is no known topic; the nearest known one is {nearest} "
+        "-> ipfoctl help lists them all"
     )
 
 
