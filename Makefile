@@ -6,7 +6,7 @@ IN_VENV := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test soak bench lint rpm man clean root prerequisites packagers nodes
+.PHONY: help run test soak bench lint rpm man messages clean root prerequisites packagers nodes
 
 help:
 	@echo 'make run    three nodes on this machine, virtual IPs that move, the outage of each move'
@@ -16,6 +16,7 @@ help:
 	@echo 'make lint   the linters alone'
 	@echo 'make rpm    the package for Fedora and RHEL, in dist/'
 	@echo 'make man    the manual pages, in dist/man/'
+	@echo 'make messages  docs/messages.md, every sentence that ipfod may say, anew from the code'
 	@echo 'make clean  remove what the others left in this directory'
 
 run: root $(VENV)/installed-run
@@ -38,6 +39,9 @@ rpm: $(VENV)/installed-run | packagers
 
 man: $(VENV)/installed-run
 	@PYTHONPATH=packaging $(IN_VENV) -B -m manual dist/man
+
+messages: $(VENV)/installed-run
+	@PYTHONPATH=packaging $(IN_VENV) -B -m manual.messages docs/messages.md
 
 clean:
 	rm -rf $(VENV) build dist bench.json *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

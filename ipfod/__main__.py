@@ -21,7 +21,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = command_line().parse_args(argv)
     open_log()
     if os.geteuid() != 0:
-        print("ipfod: only root may do this", file=sys.stderr)
+        print(
+            "ipfod: only root may do this: start it by systemctl start ipfod, or use ipfoctl", file=sys.stderr
+        )
         return FAILED
     try:
         return _cleanup() if arguments.command == "cleanup" else _serve()

@@ -164,7 +164,7 @@ class PlainLauncher:
     async def reload(self) -> None:
         pid = await self.running()
         if not pid:
-            raise Failed("keepalived does not run")
+            raise Failed("keepalived: does not run", hint="ipfoctl status says why")
         with contextlib.suppress(OSError):  # one that a systemd unit started has no log file
             if self._files.log.stat().st_size > LOG_MAX_BYTES:
                 os.truncate(self._files.log, 0)
