@@ -6,7 +6,7 @@ IN_VENV := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test soak bench lint rpm man messages clean root prerequisites packagers nodes
+.PHONY: help run test soak bench lint rpm man messages clean root prerequisites packagers nodes readers
 
 help:
 	@echo 'make run    three nodes on this machine, virtual IPs that move, the outage of each move'
@@ -22,10 +22,10 @@ help:
 run: root $(VENV)/installed-run
 	@$(IN_VENV) -m ipfod.lab
 
-test: root $(VENV)/installed-test | packagers nodes
+test: root $(VENV)/installed-test | packagers nodes readers
 	@tests/all.sh $(IN_VENV)
 
-soak: root $(VENV)/installed-test | packagers nodes
+soak: root $(VENV)/installed-test | packagers nodes readers
 	@$(IN_VENV) -m pytest -m soak
 
 bench: root $(VENV)/installed-run
@@ -58,6 +58,9 @@ packagers:
 
 nodes:
 	@packaging/prerequisites.sh nodes
+
+readers:
+	@packaging/prerequisites.sh readers
 
 # The distribution's python3 and its packages: the nftables binding is on no index.
 $(VENV)/installed-run: pyproject.toml packaging/constraints.txt | prerequisites
