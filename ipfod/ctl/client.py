@@ -118,7 +118,7 @@ class Client:
 
     async def _call(self, message: Message, timeout_s: float) -> list[Any]:
         if self._connection is None:
-            raise NotRunning("not connected to the system bus")
+            raise NotRunning("not connected to the system bus", hint=BUS_HINT)
         try:
             return await self._connection.call(message, timeout_s=timeout_s)
         except TimeoutError:
