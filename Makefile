@@ -6,7 +6,7 @@ IN_VENV := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test soak bench lint rpm clean root prerequisites packagers nodes
+.PHONY: help run test soak bench lint rpm man messages clean root prerequisites packagers nodes readers
 
 help:
 	@echo 'make run    three nodes on this machine, virtual IPs that move, the outage of each move'
@@ -15,15 +15,17 @@ help:
 	@echo 'make bench  speed and size, beside plain keepalived: a table, bench.json (half an hour)'
 	@echo 'make lint   the linters alone'
 	@echo 'make rpm    the package for Fedora and RHEL, in dist/'
+	@echo 'make man    the manual pages, in dist/man/'
+	@echo 'make messages  docs/messages.md, every sentence that ipfod may say, anew from the code'
 	@echo 'make clean  remove what the others left in this directory'
 
 run: root $(VENV)/installed-run
 	@$(IN_VENV) -m ipfod.lab
 
-test: root $(VENV)/installed-test | packagers nodes
+test: root $(VENV)/installed-test | packagers nodes readers
 	@tests/all.sh $(IN_VENV)
 
-soak: root $(VENV)/installed-test | packagers nodes
+soak: root $(VENV)/installed-test | packagers nodes readers
 	@$(IN_VENV) -m pytest -m soak
 
 bench: root $(VENV)/installed-run
@@ -34,6 +36,12 @@ lint: $(VENV)/installed-test
 
 rpm: $(VENV)/installed-run | packagers
 	@PIP=$(VENV)/bin/pip packaging/rpm.sh dist
+
+man: $(VENV)/installed-run
+	@PYTHONPATH=packaging $(IN_VENV) -B -m manual dist/man
+
+messages: $(VENV)/installed-run
+	@PYTHONPATH=packaging $(IN_VENV) -B -m manual.messages docs/messages.md
 
 clean:
 	rm -rf $(VENV) build dist bench.json *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -50,6 +58,9 @@ packagers:
 
 nodes:
 	@packaging/prerequisites.sh nodes
+
+readers:
+	@packaging/prerequisites.sh readers
 
 # The distribution's python3 and its packages: the nftables binding is on no index.
 $(VENV)/installed-run: pyproject.toml packaging/constraints.txt | prerequisites

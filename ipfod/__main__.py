@@ -18,10 +18,12 @@ FAILED = 1
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0 done, 1 failed, 2 usage."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_line().parse_args(argv)
     open_log()
     if os.geteuid() != 0:
-        print("ipfod: only root may do this", file=sys.stderr)
+        print(
+            "ipfod: only root may do this: start it by systemctl start ipfod, or use ipfoctl", file=sys.stderr
+        )
         return FAILED
     try:
         return _cleanup() if arguments.command == "cleanup" else _serve()
@@ -37,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """The parser of the whole command line; the manual is made of it too."""
     parser = argparse.ArgumentParser(
         prog="ipfod",
         description="Keeps virtual IP addresses alive: runs and watches keepalived as /etc/ipfod says. "

@@ -142,7 +142,9 @@ async def _stop_daemon() -> None:
         if pid := lock.holder():
             await end(pid, DAEMON_STOPS_S)
             if lock.holder():
-                raise Failed(f"ipfod, process {pid}, does not stop")
+                raise Failed(
+                    f"ipfod, process {pid}: does not stop", hint=f"kill -KILL {pid}, then clean up again"
+                )
 
 
 async def _stop_keepalived() -> None:
@@ -190,7 +192,8 @@ async def _release(
     left = held | _held(await netlink.host(), known, failovers)
     await netlink.remove(left)
     if still := _held(await netlink.host(), known, failovers):
-        raise Failed(f"still on an interface: {', '.join(str(entry.address) for entry in still)}")
+        left_over = ", ".join(f"{entry.address}/{entry.prefix_length} dev {entry.interface}" for entry in still)
+        raise Failed(f"{left_over}: not taken off", hint="ip address del each of them")
 
 
 def _remove_files() -> None:

@@ -38,7 +38,7 @@ class DaemonLock:
     def take(self) -> None:
         """Become the holder. Raises Failed if another process is."""
         if not any(self._try_patiently()):
-            raise Failed(f"another ipfod runs, process {self.holder()}", hint="systemctl stop ipfod")
+            raise Failed(f"ipfod: process {self.holder()} runs already", hint="systemctl stop ipfod, or end it")
         self._taken = True
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, str(os.getpid()).encode(), 0)

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs the distribution's packages that a checkout needs and this machine lacks. Says nothing when it lacks none.
 # `prerequisites.sh rpm` installs those that build and judge the package, `prerequisites.sh nodes` those that boot the
-# nodes and the kernel that tests run on.
+# nodes and the kernel that tests run on, `prerequisites.sh readers` those that read the manual and complete commands.
 set -euo pipefail
 
 debian=(
@@ -18,6 +18,9 @@ if [[ ${1:-} == rpm ]]; then
 elif [[ ${1:-} == nodes ]]; then
     debian=(debootstrap systemd-container qemu-system-x86 cpio)
     fedora=() # RHEL lacks most of them: those tests are skipped
+elif [[ ${1:-} == readers ]]; then
+    debian=(man-db mandoc bash zsh fish)
+    fedora=(man-db mandoc bash zsh fish) # RHEL has two of them in EPEL
 fi
 
 fail() {

@@ -44,13 +44,16 @@ async def authorize(bus: Connection, caller: str, action: Action, *, interactive
     try:
         authorized, challenge = await _ask_while_there(bus, caller, action, interactive=interactive)
     except (BusError, EOFError, TimeoutError, ValueError) as error:
-        text = f"{action}: only root may do this while polkit does not answer"
+        text = f"{action}: only root may do this while polkit does not answer; see: systemctl status polkit"
         raise standard("AccessDenied", text) from error
     if authorized:
         return int(uid)
     if challenge and not interactive:
-        raise standard("InteractiveAuthorizationRequired", f"{action}: a password is needed")
-    raise standard("AccessDenied", f"{action}: not permitted")
+        raise standard(
+            "InteractiveAuthorizationRequired",
+            f"{action}: a password is needed; call as root, or allow interactive authorization",
+        )
+    raise standard("AccessDenied", f"{action}: not permitted; call as root, or have a rule of polkit allow it")
 
 
 async def _ask_while_there(

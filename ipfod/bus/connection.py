@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 BUS = "org.freedesktop.DBus"
 # D-Bus specification, "Well-known Message Bus Instances"
 DEFAULT_ADDRESS = "unix:path=/var/run/dbus/system_bus_socket"
+BUS_HINT = "see: systemctl status dbus; ipfod starts again with the bus"
 CONNECT_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 5.0  # of the bus itself

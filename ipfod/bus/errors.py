@@ -29,6 +29,33 @@ _NAMES: dict[type[IpfodError], str] = {
     Failed: f"{OWN}.Failed",
 }
 
+# Everything that the service answers with, and when: for the manual and docs/dbus.md.
+ERRORS = (
+    (f"{OWN}.InvalidConfiguration", "the configuration was refused; one complaint a line"),
+    (f"{OWN}.NotFound", "this node has no such virtual IP"),
+    (f"{OWN}.NoSuccessor", "no other node took the group; this one has kept it"),
+    (f"{OWN}.Busy", "the group is being moved already"),
+    (f"{OWN}.Failed", "something outside ipfod refused or did not answer"),
+    (f"{STANDARD}.AccessDenied", "the caller may not do this"),
+    (
+        f"{STANDARD}.InteractiveAuthorizationRequired",
+        "with a password the caller might, but did not allow to be asked for one",
+    ),
+    (
+        f"{STANDARD}.InvalidArgs",
+        "an argument is of a wrong type or not accepted; the text says what is",
+    ),
+    *(
+        (f"{STANDARD}.{kind}", "there is no such thing")
+        for kind in ("UnknownObject", "UnknownInterface", "UnknownMethod", "UnknownProperty")
+    ),
+    (f"{STANDARD}.PropertyReadOnly", "no property can be set"),
+    (
+        f"{STANDARD}.LimitsExceeded",
+        "more than 16 calls of one caller are unanswered, or more than 16 KiB of arguments",
+    ),
+)
+
 
 class BusError(Exception):
     """An error of the bus's own kind: an error name and a text, sent or received as they are."""

@@ -9,7 +9,7 @@ from dbus_next.constants import MessageType
 from dbus_next.message import Message
 from dbus_next.signature import Variant
 
-from ipfod.bus.connection import BUS, Connection, bus_call, system_bus_address
+from ipfod.bus.connection import BUS, BUS_HINT, Connection, bus_call, system_bus_address
 from ipfod.bus.errors import BusError
 from ipfod.errors import Failed
 
@@ -66,7 +66,7 @@ class Remote:
     ) -> list[Any]:
         """The body of the answer, variants as plain values. Raises Failed with what the other side said."""
         if self._connection is None:
-            raise Failed(f"{destination} cannot be asked: not connected to the system bus")
+            raise Failed(f"{destination}: cannot be asked: not connected to the system bus", hint=BUS_HINT)
         message = Message(destination, path, interface, member, signature=signature, body=list(body))
         try:
             answer = await self._connection.call(message, timeout_s=ANSWER_S)
@@ -75,7 +75,7 @@ class Remote:
         except TimeoutError as error:
             raise Failed(f"{interface}.{member}: no answer within {ANSWER_S:g} s") from error
         except EOFError as error:
-            raise Failed(f"{interface}.{member}: the system bus is gone") from error
+            raise Failed(f"{interface}.{member}: the system bus is gone", hint=BUS_HINT) from error
         return [_plain(value) for value in answer]
 
     async def aclose(self) -> None:

@@ -8,7 +8,7 @@ from dbus_next.constants import NameFlag, RequestNameReply
 from dbus_next.message import Message
 
 from ipfod.bus.authorization import Action, authorize
-from ipfod.bus.connection import CONNECT_TIMEOUT_S, Connection, bus_call, system_bus_address
+from ipfod.bus.connection import BUS_HINT, CONNECT_TIMEOUT_S, Connection, bus_call, system_bus_address
 from ipfod.bus.control import Control
 from ipfod.bus.errors import BusError
 from ipfod.bus.interfaces import NAME
@@ -82,7 +82,7 @@ class Service:
 
     async def _authorize(self, call: Call, action: Action) -> int:
         if self._connection is None:
-            raise Failed(f"{action}: the message bus is gone")
+            raise Failed(f"{action}: the message bus is gone", hint=BUS_HINT)
         return await authorize(self._connection, call.caller, action, interactive=call.interactive)
 
 
@@ -95,6 +95,7 @@ async def _take_name(connection: Connection) -> None:
         hint = f"run ipfod as root, with its bus policy installed as {POLICY}"
         raise Failed(f"{NAME}: the message bus refuses the name: {error.text}", hint=hint) from error
     except (EOFError, TimeoutError) as error:
-        raise Failed(f"{NAME}: the message bus did not answer the request for the name") from error
+        text = f"{NAME}: the message bus did not answer the request for the name"
+        raise Failed(text, hint=BUS_HINT) from error
     if answer not in (RequestNameReply.PRIMARY_OWNER.value, RequestNameReply.ALREADY_OWNER.value):
         raise Failed(f"{NAME}: the name is taken", hint="another ipfod runs: stop it first")

@@ -305,16 +305,16 @@ class Form(StrEnum):
     def instead_of(self, name: str) -> str:
         """What to say to someone who used a name that this form does not know."""
         if self is Form.TOML:
-            nearest = BY_VARIABLE[name].key if name in BY_VARIABLE else _nearest(name, BY_KEY)
+            nearest = BY_VARIABLE[name].key if name in BY_VARIABLE else nearest_to(name, BY_KEY)
         else:
             key = name.removeprefix(VARIABLE_PREFIX).lower()
             if key in BY_KEY and BY_KEY[key].variable is None:
                 return f"{key} can be set in .toml files only"
-            nearest = BY_KEY[key].variable or name if key in BY_KEY else _nearest(name, BY_VARIABLE)
+            nearest = BY_KEY[key].variable or name if key in BY_KEY else nearest_to(name, BY_VARIABLE)
         return f"the nearest known one is {nearest}"
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest_to(name: str, known: Iterable[str]) -> str:
     """The known name most like this one, whatever its case; it may be like none."""
     folded = name[:64].replace("-", "_").lower()
     return max(known, key=lambda other: SequenceMatcher(None, other.lower(), folded).ratio())

@@ -5,27 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-from ipfod import __version__
 from ipfod.ctl.console import Console, complain, open_console
-from ipfod.ctl.durations import seconds, since_usec
 from ipfod.ctl.failures import CommandFailed, ConfigurationRefused, Exit
+from ipfod.ctl.parser import COMPLETE, command_line
 from ipfod.errors import IpfodError
-
-HISTORY_SHOWN = 50
-HOLD_S = 300
-TIMEOUT_S = 150  # somebody may have to type a password
-HISTORY_MAX = 2**32 - 1  # D-Bus type u
-EXIT_CODES = """\
-exit codes:
-  0  done
-  1  failed, or problems were found
-  2  the command line makes no sense
-  3  ipfod is not running
-  4  not permitted
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,8 +50,12 @@ def _run(arguments: list[str]) -> int:
         from ipfod import lab
 
         return int(lab.main(arguments[1:]))
+    if arguments[:1] == [COMPLETE]:
+        from ipfod.ctl import completion
+
+        return completion.run(arguments[1:], open_console())
     try:
-        parser = _parser()
+        parser = command_line()
         options = parser.parse_args(arguments)
         _refuse_contradictions(parser, options)
     except SystemExit as ended:  # --help, --version and usage errors
@@ -114,6 +103,10 @@ def _command(options: argparse.Namespace, console: Console) -> Exit:
             from ipfod.ctl import reload
 
             return reload.run(console)
+        case "help":
+            from ipfod.ctl import help
+
+            return help.run(options.topic, console)
     return _order(options, console)
 
 
@@ -139,111 +132,6 @@ def _order(options: argparse.Namespace, console: Console) -> Exit:
                 return maintenance.off(options.timeout, console)
             return maintenance.on(options.reason, options.for_s, options.timeout, console)
     raise AssertionError(options.command)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ipfoctl",
-        description="Show and steer IP failover on this node.",
-        epilog=EXIT_CODES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"ipfoctl {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-
-    def command(name: str, text: str, *, reading: bool = True) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
-        if reading:
-            added.add_argument("--json", action="store_true", help="write JSON, for programs")
-        return added
-
-    status = command("status", "who holds which virtual IP, since when and why; what is wrong first")
-    status.add_argument("names", nargs="*", metavar="NAME", help="show only this failover, group or virtual IP")
-    status.add_argument("--watch", action="store_true", help="show it again whenever something changes")
-    status.add_argument("--all", action="store_true", help="show each group, however many there are")
-    check = command("check", "check configuration files; needs no daemon and no root")
-    check.add_argument("files", nargs="*", metavar="FILE", type=Path, help="default: all of /etc/ipfod")
-    plan = command("plan", "show groups, router IDs and priorities of a file; needs no daemon and no root")
-    plan.add_argument("file", nargs="?", metavar="FILE", type=Path, help="default: all of /etc/ipfod")
-    plan.add_argument("--nodes", metavar="A,B,C", type=_nodes, help="node addresses, instead of the file's")
-    imports = command(
-        "import", "make configuration files from Deployments of OpenShift's IP failover", reading=False
-    )
-    imports.add_argument("file", metavar="FILE", type=Path, help="YAML or JSON; - for standard input")
-    into = "where NAME.toml goes (default: the current directory)"
-    imports.add_argument("-o", dest="directory", metavar="DIR", type=Path, default=Path(), help=into)
-    _add_history(command)
-    command("events", "changes of state and problems as they happen; --json: one object a line")
-    command("reload", "have ipfod read its configuration again", reading=False)
-    _add_orders(command)
-    lab = command("lab", "rehearse a configuration file on nodes in network namespaces", reading=False)
-    lab.add_argument("--config", metavar="FILE", help="see: ipfoctl lab --help")
-    lab.add_argument("--nodes", metavar="N", help="see: ipfoctl lab --help")
-    return parser
-
-
-def _add_history(command: Callable[..., argparse.ArgumentParser]) -> None:
-    history = command("history", "the last changes of state, the newest at the end")
-    history.add_argument(
-        "target", nargs="?", metavar="TARGET", help="of this failover, group or virtual IP alone"
-    )
-    since = 'what happened after that: 2h (ago), 22:30, 2026-11-27, or "2026-11-27 22:30"'
-    history.add_argument("--since", metavar="TIME", type=since_usec, default=0, help=since)
-    history.add_argument(
-        "--limit",
-        metavar="N",
-        type=_limit,
-        default=HISTORY_SHOWN,
-        help=f"how many, 0 for all (default: {HISTORY_SHOWN})",
-    )
-
-
-def _add_orders(command: Callable[..., argparse.ArgumentParser]) -> None:
-    """The commands that steer."""
-    preemption = command("preemption", "show who takes over when it comes back, or order another policy")
-    target = "a failover, a group or a virtual IP"
-    preemption.add_argument("target", nargs="?", metavar="TARGET", help=f"{target}; default: all")
-    policies = 'preempt, nopreempt, "preempt_delay SECONDS", or reset to what the file says'
-    preemption.add_argument("policy", nargs="*", metavar="POLICY", help=policies)
-    step_down = command("step-down", "have other nodes take what this one holds", reading=False)
-    step_down.add_argument("target", metavar="TARGET", help=target)
-    hold = "for how long this node does not want it back: 30s, 5m, 2h (default: 5m)"
-    step_down.add_argument("--hold", metavar="TIME", type=seconds, default=HOLD_S, help=hold)
-    take_over = command("take-over", "make this node the master", reading=False)
-    take_over.add_argument("target", metavar="TARGET", help=target)
-    maintenance = command(
-        "maintenance", "give up everything, over restarts and reboots, or take part again", reading=False
-    )
-    maintenance.add_argument("switch", choices=("on", "off"))
-    maintenance.add_argument("--reason", metavar="TEXT", default="", help="why, for those who ask")
-    until = "end by itself after this time: 30m, 2h, 1d (default: not before it is left)"
-    maintenance.add_argument("--for", metavar="TIME", type=seconds, dest="for_s", help=until)
-    for each in (step_down, take_over, maintenance):
-        wait = f"how long to wait for ipfod's answer (default: {TIMEOUT_S} s)"
-        each.add_argument("--timeout", metavar="TIME", type=seconds, default=TIMEOUT_S, help=wait)
-
-
-def _limit(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text[:11]) <= HISTORY_MAX:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {HISTORY_MAX}")
-
-
-def _nodes(text: str) -> tuple[str, ...]:
-    """Addresses as they are written; duplicates and words are refused here."""
-    from ipaddress import ip_address
-
-    nodes = []
-    for part in text.split(","):
-        try:
-            node = str(ip_address(part.strip()))
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{part.strip()!r} is not an address") from None
-        if node in nodes:
-            raise argparse.ArgumentTypeError(f"{node} is named twice")
-        nodes.append(node)
-    return tuple(nodes)
 
 
 def _make_streams_safe() -> None:

@@ -12,7 +12,7 @@ from dbus_next.constants import MessageFlag, MessageType
 from dbus_next.message import Message
 from dbus_next.signature import Variant
 
-from ipfod.bus.connection import BUS, Connection, bus_call, system_bus_address
+from ipfod.bus.connection import BUS, BUS_HINT, Connection, bus_call, system_bus_address
 from ipfod.bus.errors import OWN, STANDARD, BusError
 from ipfod.ctl.failures import CommandFailed, ConfigurationRefused, Exit, NotPermitted, NotRunning
 from ipfod.errors import Failed
@@ -118,7 +118,7 @@ class Client:
 
     async def _call(self, message: Message, timeout_s: float) -> list[Any]:
         if self._connection is None:
-            raise NotRunning("not connected to the system bus")
+            raise NotRunning("not connected to the system bus", hint=BUS_HINT)
         try:
             return await self._connection.call(message, timeout_s=timeout_s)
         except TimeoutError:
@@ -126,7 +126,7 @@ class Client:
                 f"ipfod has not answered {message.member} within {timeout_s:g} s", hint=JOURNAL_HINT
             ) from None
         except EOFError:
-            raise NotRunning("the system bus hung up") from None
+            raise NotRunning("the system bus hung up", hint=BUS_HINT) from None
         except BusError as error:
             raise explained(error.name, error.text, str(message.member)) from None
 
@@ -164,7 +164,9 @@ def explained(name: str, text: str, member: str) -> CommandFailed:
     if name == f"{STANDARD}.NoReply":
         return NotRunning(f"ipfod went away before it answered {member}", hint=JOURNAL_HINT)
     if name in _REFUSED:
-        return NotPermitted(f"{member}: not permitted", hint="run it as root")
+        return NotPermitted(
+            f"{member}: not permitted", hint="run it as root; ipfoctl help permissions says who else may"
+        )
     if name in _FOREIGN:
         return CommandFailed(
             f"ipfod does not know {member}: it is of another version than this ipfoctl",
@@ -191,6 +193,6 @@ def _unreachable(error: Failed) -> CommandFailed:
     at = f" at DBUS_SYSTEM_BUS_ADDRESS={where}" if where else ""
     why = error.__cause__
     if isinstance(why, PermissionError):
-        return NotPermitted(f"the system bus{at} does not let this user in")
+        return NotPermitted(f"the system bus{at} does not let this user in", hint="run it as root")
     said = (why.strerror if isinstance(why, OSError) else None) or str(why or "") or "no answer"
     return NotRunning(f"ipfod is not running: no system bus{at} ({said})", hint="start dbus, then ipfod")

@@ -81,7 +81,7 @@ def parse(answer: object) -> Document:
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise _strange("no JSON object")
+        raise strange("no JSON object")
     return document
 
 
@@ -184,25 +184,26 @@ def _group(entry: Document, held: frozenset[str]) -> Group:
 def _get(entry: Document, key: str, kind: type[T]) -> T:
     value = entry.get(key)
     if not isinstance(value, kind):
-        raise _strange(f"{key} is missing" if value is None else f"{key} is {value!r}")
+        raise strange(f"{key} is missing" if value is None else f"{key} is {value!r}")
     return value
 
 
 def _list(entry: Document, key: str) -> list[Document]:
     value = _get(entry, key, list)
     if not all(isinstance(item, dict) for item in value):
-        raise _strange(f"{key} is not a list of objects")
+        raise strange(f"{key} is not a list of objects")
     return value
 
 
 def _texts(entry: Document, key: str) -> tuple[str, ...]:
     value = _get(entry, key, list)
     if not all(isinstance(item, str) for item in value):
-        raise _strange(f"{key} is not a list of strings")
+        raise strange(f"{key} is not a list of strings")
     return tuple(value)
 
 
-def _strange(what: str) -> CommandFailed:
+def strange(what: str) -> CommandFailed:
+    """The error for an answer of the daemon that is not as this ipfoctl knows it."""
     return CommandFailed(
         f"ipfod answered in a way that this ipfoctl does not understand: {what[:200]}",
         hint="after an upgrade restart it, which moves no virtual IP: systemctl restart ipfod",

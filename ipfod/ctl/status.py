@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from ipfod.bus.connection import BUS_HINT
 from ipfod.ctl import client
 from ipfod.ctl.addresses import shortened
 from ipfod.ctl.client import Client, Signal
@@ -84,7 +85,7 @@ class _Watch:
                 await self._next_change(hung_up)
         finally:
             hung_up.cancel()
-        raise NotRunning("the system bus hung up")
+        raise NotRunning("the system bus hung up", hint=BUS_HINT)
 
     def _on_signal(self, signal: Signal) -> None:
         if signal.member == "NameOwnerChanged":

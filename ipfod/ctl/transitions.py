@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ipfod.bus.connection import BUS_HINT
 from ipfod.bus.paths import parse as parse_path
 from ipfod.ctl import client
 from ipfod.ctl.client import MANAGER, Client, Signal
 from ipfod.ctl.console import Console
-from ipfod.ctl.description import Description, parse, read, read_problem
+from ipfod.ctl.description import Description, parse, read, read_problem, strange
 from ipfod.ctl.failures import CommandFailed, Exit, NotRunning
 from ipfod.ctl.status import STATE_STYLES, now_usec
 from ipfod.ctl.targets import find, path_of
@@ -78,7 +79,7 @@ async def _follow(connected: Client, console: Console, as_json: bool) -> Exit:
                 console.show([rendered_event(event, now_usec())])
     finally:
         hung_up.cancel()
-    raise NotRunning("the system bus hung up")
+    raise NotRunning("the system bus hung up", hint=BUS_HINT)
 
 
 # ---------------------------------------------------------------- pure
@@ -106,7 +107,7 @@ def ordered(answer: object) -> list[Entry]:
     """The daemon's transitions, the newest at the end. Raises CommandFailed if they are none."""
     entries = answer if isinstance(answer, list) else []
     if not isinstance(answer, list) or not all(_is_transition(entry) for entry in entries):
-        raise CommandFailed("ipfod answered GetHistory in a way that this ipfoctl does not understand")
+        raise strange("GetHistory has no list of changes")
     # The daemon sends the newest first; of two within one microsecond the order tells which came first.
     oldest_first = entries[::-1]
     return sorted(oldest_first, key=lambda entry: entry["usec"])

@@ -91,7 +91,9 @@ class Zones:
                 {zone: tuple(each.get("sources", ())) for zone, each in active.items()},
             )
         except (AttributeError, TypeError) as error:
-            raise Failed("firewalld: its list of zones cannot be read") from error
+            raise Failed(
+                "firewalld: its list of zones cannot be read", hint="see: journalctl -u firewalld"
+            ) from error
 
     def of(self, rule: VrrpRule) -> tuple[str, ...]:
         """The zones that a packet may come to: the interface's, and those that go by the packet's source."""

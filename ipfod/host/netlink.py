@@ -82,7 +82,9 @@ class Netlink:
                 if not _interrupted(error):
                     raise
                 await asyncio.sleep(DUMP_PAUSE_S)
-        raise Failed("addresses change too fast to be read")
+        raise Failed(
+            "addresses of this node: change too fast to be read", hint="ip monitor shows what changes them"
+        )
 
     def _host(self) -> Host:
         links = {link["index"]: link for link in self._route.get_links()}
@@ -150,7 +152,7 @@ class Netlink:
         try:
             return await loop.run_in_executor(self._worker, lambda: function(*args, **kwargs))
         except (NetlinkError, OSError) as error:
-            raise Failed(f"the kernel refused a request on its routing socket: {error}") from error
+            raise Failed(f"routing socket: the kernel refused a request: {error}") from error
 
     async def close(self) -> None:
         if self._wake is not None:

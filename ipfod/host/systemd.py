@@ -91,7 +91,8 @@ class Systemd:
         deadline = loop.time() + JOB_S
         while (await self.unit_property(unit, UNIT, "Job"))[0]:
             if loop.time() > deadline:
-                raise Failed(f"{unit}: systemd is not done within {JOB_S:g} s")
+                text = f"{unit}: systemd is not done within {JOB_S:g} s"
+                raise Failed(text, hint=f"systemctl status {unit} shows what it waits for")
             await asyncio.sleep(POLL_S)
 
     async def _manager(self, member: str, *body: str, quiet: bool = False) -> None:

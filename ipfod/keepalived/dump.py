@@ -53,7 +53,9 @@ async def request_dump(pid: int, signal_number: int, path: Path) -> tuple[Instan
     issue 2660), so it is unlinked first and then read until it parses.
     """
     if not pid:
-        raise Failed("keepalived does not run")  # to kill(2) 0 is our own process group
+        raise Failed(
+            "keepalived: does not run", hint="ipfoctl status says why"
+        )  # to kill(2) 0 is our own process group
     path.unlink(missing_ok=True)
     try:
         os.kill(pid, signal_number)

@@ -72,7 +72,8 @@ async def test_configuration(files: KeepalivedFiles) -> None:
     """Let keepalived judge the candidate file. Raises Failed with its complaints."""
     outcome = await run([keepalived_binary(), "-t", "-f", str(files.candidate)], timeout_s=TEST_S)
     if outcome.returncode != 0:
-        raise Failed(f"keepalived refuses its configuration ({outcome.sentence}): {outcome.output.strip()}")
+        text = f"keepalived refuses its configuration ({outcome.sentence}): {outcome.output.strip()}"
+        raise Failed(text, hint="the one before stays in force; change the option that it names")
 
 
 async def dump_signal() -> int:
@@ -80,7 +81,8 @@ async def dump_signal() -> int:
     outcome = await run([keepalived_binary(), "--signum=JSON"], timeout_s=TEST_S)
     text = outcome.output.strip()
     if outcome.returncode != 0 or not text.isdecimal():
-        raise Failed(f"this keepalived cannot dump JSON: {text or outcome.sentence}")
+        said = f"keepalived cannot dump JSON: {text or outcome.sentence}"
+        raise Failed(said, hint="install keepalived 2.2.7 or newer, built with JSON")
     return int(text)
 
 
@@ -171,7 +173,7 @@ class PlainLauncher:
     async def reload(self) -> None:
         pid = await self.running()
         if not pid:
-            raise Failed("keepalived does not run")
+            raise Failed("keepalived: does not run", hint="ipfoctl status says why")
         with contextlib.suppress(OSError):  # one that a systemd unit started has no log file
             if self._files.log.stat().st_size > LOG_MAX_BYTES:
                 os.truncate(self._files.log, 0)

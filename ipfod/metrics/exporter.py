@@ -91,7 +91,7 @@ class Metrics:
             return asked.result(SNAPSHOT_TIMEOUT_S)
         except TimeoutError:
             asked.cancel()
-            raise Failed("ipfod is too busy to tell its metrics") from None
+            raise Failed("metrics: ipfod is too busy to tell them", hint="see: journalctl -u ipfod") from None
 
     async def _look(self) -> Snapshot:
         return snapshot(self._node, self._tally)

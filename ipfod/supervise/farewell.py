@@ -47,9 +47,10 @@ class Farewell:
     def part(self, group: Group) -> None:
         """Send a group's parting advert while keepalived goes on as its master. Raises Failed."""
         if self._parting is None:
-            raise Failed(f"{group.name}: parting adverts cannot be sent, see the log of ipfod")
+            raise Failed(f"{group.name}: parting adverts cannot be sent", hint="see: journalctl -u ipfod")
         for error in self._parting.send([(group.ip_version, group.virtual_router_id)]):
-            raise Failed(f"{group.name}: parting advert not sent: {error.strerror}") from error
+            text = f"{group.name}: parting advert not sent: {error.strerror}"
+            raise Failed(text, hint="see that the interface is up, then try again") from error
 
     def _say(self, plan: FailoverPlan, groups: tuple[Group, ...]) -> None:
         for group in groups:

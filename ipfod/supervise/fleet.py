@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 # A VIP that keepalived still has to remove must be left to it: it would take a missing one for a fault. It
 # reloads within 50 ms as a rule.
 RELOAD_TAKES_S = 1.0
+STOPPING_HINT = "try again when it runs: systemctl status ipfod"
 
 
 class Fleet:
@@ -66,20 +67,22 @@ class Fleet:
         """
         async with self._turn:
             if self._over:
-                raise Failed("ipfod is stopping")  # what is started now nobody would stop
+                raise Failed("ipfod is stopping", hint=STOPPING_HINT)  # what is started now nobody would stop
             self._load()
             complaints = await self._put_in_force(await self._around.netlink.host())
         errors = [complaint for complaint in complaints if not complaint.warning]
         if errors:
             raise InvalidConfiguration("\n".join(str(complaint) for complaint in errors))
         if self._unfinished:
-            raise Failed("; ".join(problem.text for problem in self._unfinished.values()))
+            hints = dict.fromkeys(problem.hint for problem in self._unfinished.values())
+            texts = (problem.text for problem in self._unfinished.values())
+            raise Failed("; ".join(texts), hint="; ".join(hints))
 
     async def order_preemption(self, failover: str, index: int, policy: Preemption | None) -> None:
         """Put a preemption policy in force, or the file's again with None; see `Orders`. Raises Failed."""
         async with self._turn:
             if self._over:
-                raise Failed("ipfod is stopping")
+                raise Failed("ipfod is stopping", hint=STOPPING_HINT)
             ledger = self._around.ledger
             before = ledger.orders
             ledger.order(before.with_preemption(failover, index, policy))
@@ -132,7 +135,7 @@ class Fleet:
     async def dump(self, failover: str) -> tuple[InstanceDump, ...]:
         """What a failover's keepalived says of its instances now. Raises Failed."""
         if (supervisor := self._supervisors.get(failover)) is None:
-            raise Failed(f"{failover} does not run")
+            raise Failed(f"{failover}: it does not run", hint="ipfoctl status says why")
         return await supervisor.dump()
 
     def trigger_checks(self, port: int) -> None:
@@ -246,7 +249,7 @@ class Fleet:
                 await supervisor.update(plan)
             except (Failed, OSError) as error:
                 text = f"{plan.name}: its new configuration is not in force: {error}"
-                hint = "ipfoctl reload tries again"
+                hint = "correct what the text says, then ipfoctl reload; until then the old one stays in force"
                 self._unfinished[plan.name] = Problem(ProblemCode.KEEPALIVED_FAILED, plan.name, text, hint)
             else:
                 self._unfinished.pop(plan.name, None)
@@ -303,7 +306,7 @@ class Fleet:
             for file, texts in by_file.items()
         ]
         for name, why in waiting.items():
-            hint = "it is taken up as soon as the interface is there"
+            hint = "bring the interface up with an address, or name another in the file; ipfod then goes on"
             problems.append(Problem(ProblemCode.INTERFACE_MISSING, name, why, hint))
             if name not in self._supervisors:
                 self._around.emit(KeepalivedChanged(name, KeepalivedState.STOPPED, 0, why))

@@ -82,7 +82,7 @@ class Health:
             (
                 ProblemCode.CHECK_FAILING,
                 failing,
-                "this node holds no VIP of this failover until the check passes",
+                "start or mend the service; this node holds no VIP of this failover until the check passes",
             ),
             (
                 ProblemCode.CHECK_DOUBTFUL,

@@ -54,7 +54,8 @@ class Ledger:
             statefile.save(self._file, taken, this_boot(self._boot))
         except Failed as error:
             self._written = False
-            self._emit(ProblemsSeen(SCOPE, (self._problem(error.text, "free some space"),)))
+            hint = "see that the disk has room and can be written; it is tried again"
+            self._emit(ProblemsSeen(SCOPE, (self._problem(error.text, hint),)))
             return
         if not self._written:
             self._written = True

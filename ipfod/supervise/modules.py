@@ -29,7 +29,7 @@ async def load_modules(
         except Failed as error:
             log.warning("module %s: %s", module, error)
         if presence(module) is Presence.ABSENT:
-            text = f"module {module} cannot be loaded"
+            text = f"{module}: this kernel module cannot be loaded"
             hint = (
                 f"modprobe {module} says why; VRRP does not need it: kernel_modules = [] if nothing else does"
             )

@@ -68,9 +68,11 @@ class Operator:
     async def enter_maintenance(self, reason: str, until_usec: int) -> tuple[str, ...]:
         """Raises InvalidRequest."""
         if len(reason) > REASON_MAX or not (reason.isprintable() or not reason):
-            raise InvalidRequest(f"the reason is not one line of at most {REASON_MAX} characters")
+            raise InvalidRequest(f"reason: is not one line of at most {REASON_MAX} characters")
         if until_usec and until_usec <= time.time_ns() // 1000:
-            raise InvalidRequest(f"the end, {until_usec} µs after 1970-01-01 UTC, is in the past; 0 is no end")
+            raise InvalidRequest(
+                f"until_usec: {until_usec} µs after 1970-01-01 UTC is in the past; 0 is no end"
+            )
         return await self.maintenance.enter(reason, until_usec)
 
     async def leave_maintenance(self) -> None:
@@ -81,9 +83,7 @@ class Operator:
         if (status := self.node.groups.get(key)) is None:
             raise NotFound(f"{key.failover}: there is no group {key.index}")
         if status.state is not State.MASTER:
-            text = (
-                f"{status.group.name}: this node is not its master: who says so moves traffic to the wrong node"
-            )
-            raise Failed(text)
+            text = f"{status.group.name}: this node is not its master, so it must not announce the virtual IPs"
+            raise Failed(text, hint="do it on the node that is; ipfoctl status names it")
         interface = self.node.failovers[key.failover].plan.interface
         await asyncio.to_thread(announce, interface, status.group.virtual_ips)

@@ -165,7 +165,8 @@ class Switchover:
 
     async def _part(self, key: GroupKey, interval_s: float, patience_s: float) -> bool:
         if not await self._until(lambda: self._has_lowered(key), LOWERED_S):
-            raise Failed(f"{self._status(key).group.name}: keepalived does not lower its priority")
+            text = f"{self._status(key).group.name}: keepalived does not lower its priority"
+            raise Failed(text, hint="it hangs, or is busy: ipfoctl status and journalctl -u ipfod say more")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + patience_s
         while (left_s := deadline - loop.time()) > 0:
@@ -214,7 +215,8 @@ class Switchover:
             self._emit(Intended(key, ""))
             self._settle(supervisor, status.group)
         if not taken:
-            raise Failed(f"{status.group.name}: {_holder(self._status(key))} and has not given way")
+            text = f"{status.group.name}: {_holder(self._status(key))} and has not given way"
+            raise Failed(text, hint=f"step it down there: ipfoctl step-down {status.group.name}")
 
     def _settle(self, supervisor: Supervisor, group: Group) -> None:
         """Put the group's own preemption policy back, and claim no more than it takes; nobody waits for it."""

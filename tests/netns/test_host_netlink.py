@@ -220,7 +220,7 @@ async def test_a_refused_request_is_an_error_in_words(netlink: Netlink) -> None:
     def refused() -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    with pytest.raises(Failed, match=r"the kernel refused a request on its routing socket: .*not permitted"):
+    with pytest.raises(Failed, match=r"routing socket: the kernel refused a request: .*not permitted"):
         await netlink.in_worker(refused)
 
 

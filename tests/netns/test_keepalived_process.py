@@ -143,7 +143,7 @@ async def test_it_can_be_started_again_after_a_stop(keepalived: PlainLauncher) -
 
 async def test_what_does_not_run_is_stopped_already_and_cannot_be_reloaded(keepalived: PlainLauncher) -> None:
     await keepalived.stop()
-    with pytest.raises(Failed, match="keepalived does not run"):
+    with pytest.raises(Failed, match="keepalived: does not run"):
         await keepalived.reload()
 
 

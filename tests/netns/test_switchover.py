@@ -157,6 +157,7 @@ async def is_in(node: Node, state: str) -> bool:
 async def test_nothing_is_above_a_fixed_priority_of_254(pair: Lab) -> None:
     await run_all(pair, "priority = 254\n")
     _, [other] = await owner_and_others(pair)
+    await until(lambda: is_in(other, "backup"), what="the other node has heard of the group")
     answer = await on_group(other, "TakeOver")
     assert answer.error == "Failed"
     assert "has priority 254, and none is above that" in answer.text

@@ -63,7 +63,8 @@ def order_in_force(stand: Stand, overrides: Overrides) -> None:
 async def test_who_may_not_gets_4_and_what_to_do(stand: Stand, arguments: tuple[str, ...]) -> None:
     refused = await ipfoctl(*arguments, user=NOBODY)
     assert (refused.code, refused.out, stand.daemon.orders) == (4, "", [])
-    assert re.fullmatch(r"ipfoctl: [A-Za-z]+: not permitted\n  -> run it as root\n", refused.err)
+    hint = "run it as root; ipfoctl help permissions says who else may"
+    assert re.fullmatch(rf"ipfoctl: [A-Za-z]+: not permitted\n  -> {hint}\n", refused.err)
 
 
 @pytest.mark.parametrize("arguments", EVERY_ORDER, ids=" ".join)

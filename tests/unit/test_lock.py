@@ -53,7 +53,7 @@ def test_a_lock_that_nobody_holds_can_be_taken(path: Path) -> None:
 def test_a_second_process_is_refused_and_told_who_holds_the_lock(path: Path) -> None:
     with another_process(path) as process, DaemonLock(path) as lock:
         assert lock.holder() == process.pid
-        with pytest.raises(Failed, match=f"another ipfod runs, process {process.pid}") as caught:
+        with pytest.raises(Failed, match=f"ipfod: process {process.pid} runs already") as caught:
             lock.take()
         assert caught.value.hint
 

@@ -161,7 +161,7 @@ async def test_a_busy_loop_makes_a_scrape_fail_with_a_sentence(
         with pytest.raises(HTTPError) as caught:
             await asked
         assert caught.value.code == 503
-        assert caught.value.read() == b"ipfod is too busy to tell its metrics\n"
+        assert caught.value.read() == b"metrics: ipfod is too busy to tell them (see: journalctl -u ipfod)\n"
         assert "ipfod_maintenance" in await scrape(where)
     assert "Traceback" not in capfd.readouterr().err
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 import pytest
+from manual.pages import PAGES
 
 import ipfod
 from ipfod.bus.authorization import Action
@@ -167,8 +168,16 @@ def test_what_the_system_reads_is_where_it_looks_for_it(files: frozenset[Package
         "/usr/share/dbus-1/system.d/org.ipfod.Ipfod1.conf",
         "/usr/share/polkit-1/actions/org.ipfod.Ipfod1.policy",
         "/etc/sysconfig/ipfod",
+        "/usr/share/bash-completion/completions/ipfoctl",
+        "/usr/share/zsh/site-functions/_ipfoctl",
+        "/usr/share/fish/vendor_completions.d/ipfoctl.fish",
+    }
+    manual = {file for file in files if file.path.startswith("/usr/share/man/")}
+    assert {re.sub(r"\.(gz|zst)$", "", file.path) for file in manual} == {
+        "/usr/share/man/man{1}/{0}.{1}".format(*page.rstrip(")").split("(")) for page in PAGES
     }
     expected = {
+        *(Packaged("-rw-r--r--", file.path) for file in manual),
         *(Packaged("-rw-r--r--", path) for path in plain),
         Packaged("-rwxr-xr-x", "/usr/bin/ipfod"),
         Packaged("-rwxr-xr-x", "/usr/bin/ipfoctl"),
@@ -277,6 +286,31 @@ def test_neither_the_distributions_libraries_nor_the_environment_replace_what_is
         "/etc/ipfod/web.toml: fine",
     ]
     assert said[-2:] == ["exit code 3", "daemon found all"]
+
+
+def test_the_manual_and_completion_are_there_once_it_is_installed(package: Path, tmp_path: Path) -> None:
+    script = """
+        rpm -i --nodeps ipfod-*.rpm >/dev/null 2>&1
+        for page in 'ipfod 8' 'ipfoctl 1' 'ipfod.toml 5' 'org.ipfod.Ipfod1 5'; do
+            set -- $page
+            MANWIDTH=200 man --warnings $2 $1 2>&1 | head -n 4 | tail -n 1
+        done
+        bash -c '. /usr/share/bash-completion/completions/ipfoctl
+            COMP_LINE="ipfoctl ste" COMP_POINT=11; _ipfoctl; echo "${COMPREPLY[@]}"'
+        zsh -f -c 'fpath+=(/usr/share/zsh/site-functions)
+            autoload -Uz compinit; compinit -u -D; echo ${_comps[ipfoctl]}'
+        HOME=/packages fish -c "complete -C 'ipfoctl ste'"
+    """
+    said = in_root(package.parent, script, tmp_path)
+    assert [" ".join(line.split()) for line in said] == [
+        "ipfod - keep virtual IP addresses alive",
+        "ipfoctl - show and steer IP failover",
+        "ipfod.toml - configuration of IP failover",
+        "org.ipfod.Ipfod1 - D-Bus interface of ipfod",
+        "step-down",
+        "_ipfoctl",
+        "step-down have other nodes take what this one holds",
+    ]
 
 
 def test_upgrade_keeps_the_configuration_and_removal_leaves_nothing_else(

@@ -96,7 +96,7 @@ def test_an_order_counts_although_its_file_cannot_be_written(kept: Kept) -> None
     assert kept.ledger.orders == ORDERS
     [problem] = kept.problems
     assert problem.text == f"{kept.file} cannot be written: Is a directory"
-    assert problem.hint == "free some space"
+    assert problem.hint == "see that the disk has room and can be written; it is tried again"
 
 
 def test_what_could_not_be_written_is_written_with_the_next_save_of_the_same_and_is_over(kept: Kept) -> None:

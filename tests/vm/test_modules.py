@@ -94,7 +94,7 @@ async def test_built_in_and_unknown_modules_are_sentences(machine: VirtualMachin
     await machine.run(["sh", "-c", "cat > /etc/ipfod/web.toml"], stdin=text, check=True)
     await start(machine)
     status = (await machine.run(["ipfoctl", "status"])).stdout
-    assert "module no_such_module cannot be loaded" in status
+    assert "no_such_module: this kernel module cannot be loaded" in status
     assert "tcp_cubic" not in status
     said = await clean_up(machine)
     assert "  - Removing no_such_module module ... not loaded by ipfod, left alone" in said
