@@ -12,15 +12,18 @@ from bench import outages
 from bench.configs import LARGE, SMALL, Size
 from bench.figures import cpu_s
 from bench.load import changes_under_load
-from bench.model import IPFOD, Row, Series
-from bench.scenarios import SCENARIOS, Act
+from bench.model import IPFOD, PLAIN, Row, Series
+from bench.scenarios import SCENARIOS, Act, lose_node
 from bench.stage import Stage, staged
-from bench.systems import Ipfod
+from bench.systems import KINDS, Ipfod
 from ipfod.lab.lab import Lab
 from ipfod.lab.theory import Timers
 
 IDLE_S = 5.0
 LOAD_S = 10.0
+DEAF_S = 1.0
+DEAF = "add table arp deaf; add chain arp deaf in { type filter hook input priority 0; policy drop; }"
+PATIENT_S = 6.0  # keepalived's default is to announce a second time after five
 BURNERS = 8  # busy processes for each processor
 LOST = next(scenario for scenario in SCENARIOS if scenario.name == "node-lost")
 
@@ -64,7 +67,36 @@ async def measure(runs: int, say: Callable[[str], None]) -> list[Row]:
         for row in found:
             say(f"{row.title}: {', '.join(f'{value:.3g}' for value in row.samples(IPFOD))} {row.unit}")
         rows += found
+    rows.append(await _deaf(runs))
     return rows
+
+
+async def _deaf(runs: int) -> Row:
+    """A node is lost, and the first announcements of the next master do not get to the client."""
+    samples: dict[str, list[float]] = {}
+    for name in (PLAIN, IPFOD):
+        act = LOST.acts[name]
+        patient = Act(_lose_node_unheard, act.undo, PATIENT_S)
+        async with staged(KINDS[name], SMALL) as stage:
+            found = [await outages.run(stage, LOST, patient, (number + 0.5) / runs) for number in range(runs)]
+        samples[name] = [one.ms for one in found]
+    return Row(
+        name="tuning",
+        title=f"node lost, no announcement heard for {DEAF_S:g} s",
+        size=str(SMALL),
+        unit="ms",
+        series=tuple(Series(name, tuple(found)) for name, found in samples.items()),
+    )
+
+
+async def _lose_node_unheard(stage: Stage) -> None:
+    client = stage.lab.client
+    await client.run(["nft", DEAF], check=True)
+    try:
+        await lose_node(stage)
+        await asyncio.sleep(DEAF_S)
+    finally:
+        await client.run(["nft", "delete table arp deaf"], check=True)
 
 
 async def _setting(stage: Stage, setting: Setting, runs: int) -> list[Row]:
