@@ -9,7 +9,7 @@ import time
 import pytest
 from orders import VIP, owner_and_others, run_all
 from problem_watch import cleared, raised
-from scenario import TWICE_S, each_on_one, no_traceback, on_node
+from scenario import TWICE_S, configure, each_on_one, group, listed, no_traceback, on_node, start, until
 
 from ipfod.lab.lab import Lab
 from ipfod.lab.watch import AddressWatch
@@ -54,6 +54,25 @@ async def test_a_keepalived_that_is_stopped_for_a_moment_keeps_its_vips(pair: La
         await asyncio.sleep(0.3)
     await on_node(pair, owner, [VIP])
     assert "taken off, keepalived hangs" not in owner.log()
+
+
+async def test_a_master_that_was_silent_for_a_moment_is_named_again(pair: Lab) -> None:
+    """At 0.01 s it is thought gone after 0.04 s, and goes on with the very advert that was heard before."""
+    alone = pair.nodes[0]
+    configure([alone], f'virtual_ips = "{VIP}"\n{listed(pair)}\nmonitor_port = 0\nadvert_interval = 0.01\n')
+    await start([alone])
+    await on_node(pair, alone, [VIP])
+    own = str(alone.own_addresses[0])
+
+    async def is_named() -> bool:
+        return str((await group(alone, "web_VIP_1"))["master"]) == own
+
+    await until(is_named, what="it is named")
+    for _ in range(5):
+        await alone.kill("keepalived", signal.SIGSTOP)
+        await asyncio.sleep(0.1)
+        await alone.kill("keepalived", signal.SIGCONT)
+        await until(is_named, what="it is named again")
 
 
 async def test_adverts_that_are_dropped_on_their_way_out_are_no_hanging(pair: Lab) -> None:
