@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+from ipfod.files import open_regular, read_text
 from ipfod.keepalived.files import write_atomically
 
 # keepalived.conf(5), track_file with weight 1: the value is added to the priority, and -254 or less is FAULT.
@@ -23,7 +24,7 @@ class TrackFiles:
     def read(self, instance: str) -> int | None:
         """The value now in force, None if there is no readable one."""
         try:
-            text = (self._directory / instance).read_text("ascii")
+            text = read_text(self._directory / instance, "ascii")
         except (OSError, UnicodeDecodeError):
             return None
         return int(text) if re.fullmatch(r"-?[0-9]{1,5}\n*", text, re.ASCII) else None
@@ -49,7 +50,7 @@ class TrackFiles:
 
 def _overwrite(path: Path, text: str) -> None:
     """Write into a file that is there, in one go and over all that it has: that needs no more space."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+    descriptor = open_regular(path, os.O_WRONLY)
     try:
         os.pwrite(descriptor, text.encode().ljust(os.fstat(descriptor).st_size, b"\n"), 0)
     finally:
