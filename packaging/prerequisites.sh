@@ -13,8 +13,8 @@ fedora=(
     procps-ng kmod iptables-nft glib2 systemd strace
 )
 if [[ ${1:-} == rpm ]]; then
-    debian=(rpm rpmlint selinux-policy-dev policycoreutils)
-    fedora=(rpm-build rpmlint systemd-rpm-macros selinux-policy-devel)
+    debian=(rpm rpmlint cpio selinux-policy-dev policycoreutils)
+    fedora=(rpm-build rpmlint cpio systemd-rpm-macros selinux-policy-devel)
 elif [[ ${1:-} == nodes ]]; then
     debian=(debootstrap systemd-container qemu-system-x86 cpio)
     fedora=() # RHEL lacks most of them: those tests are skipped

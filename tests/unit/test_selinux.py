@@ -140,7 +140,7 @@ def test_each_path_of_ipfods_has_a_type_of_its_own(cil: str) -> None:
     assert set(labels.values()) == OURS
 
     def label(path: str) -> str:
-        [found] = [labels[pattern] for pattern in labels if re.fullmatch(pattern, path)]
+        [found] = [str(each) for pattern, each in labels.items() if re.fullmatch(pattern, path)]
         return found
 
     assert label("/etc/ipfod/web.toml") == "ipfod_conf_t"
