@@ -27,6 +27,7 @@ async def script_check(script: Path, *, user: str, timeout_s: float, run: Run = 
     return Verdict(
         passing=outcome.ok,
         text=f"check script {script}: {_said(outcome)}",
+        unasked=outcome.scarce,
         broken=outcome.timed_out or outcome.returncode is None or outcome.returncode < 0,
         duration_s=loop.time() - began,
     )

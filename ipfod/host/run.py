@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ipfod.errors import SCARCE
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # systemd.exec(5), the default of $PATH
 ENVIRONMENT = {"PATH": PATH, "LANG": "C.UTF-8"}
 TERM_GRACE_S = 0.5  # between SIGTERM and SIGKILL
@@ -37,6 +39,7 @@ class Outcome:
     timeout_s: float
     timed_out: bool = False
     not_started: str = ""
+    scarce: bool = False  # never ran for want of descriptors, memory or processes
 
     @property
     def ok(self) -> bool:
@@ -82,7 +85,8 @@ async def run(
         identity = await asyncio.to_thread(_identity, user)  # a name service may take its time
         process = _Process(argv, identity, cwd, _Output(output_limit))
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        return _not_started(_reason(error, argv[0]), timeout_s)
+        scarce = isinstance(error, OSError) and error.errno in SCARCE
+        return _not_started(_reason(error, argv[0]), timeout_s, scarce=scarce)
     timed_out = False
     try:
         timed_out = not await process.ended_within(timeout_s)
@@ -257,8 +261,8 @@ def _pidfd(popen: subprocess.Popen[bytes]) -> int:
         raise
 
 
-def _not_started(reason: str, timeout_s: float) -> Outcome:
-    return Outcome(None, "", timeout_s, not_started=reason)
+def _not_started(reason: str, timeout_s: float, *, scarce: bool = False) -> Outcome:
+    return Outcome(None, "", timeout_s, not_started=reason, scarce=scarce)
 
 
 def _reason(error: Exception, program: str) -> str:
