@@ -95,6 +95,11 @@ async def run(
     return Outcome(process.returncode, process.output.text(), timeout_s, timed_out)
 
 
+def require_descriptor() -> None:
+    """Raises OSError when this process may open no more files."""
+    os.close(os.open("/", os.O_RDONLY | os.O_CLOEXEC))
+
+
 _undying: dict[tuple[str, ...], int] = {}  # argv → pid of what SIGKILL did not end; such runs must not pile up
 
 
@@ -112,6 +117,7 @@ def _identity(user: str | None) -> _Identity | None:
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
+        require_descriptor()  # without one nobody is known
         raise ValueError(f"there is no user {user}") from None
     if entry.pw_uid == os.geteuid():
         return None
