@@ -6,7 +6,7 @@ IN_VENV := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run test soak bench lint rpm man messages clean root prerequisites packagers nodes readers
+.PHONY: help run test soak bench lint lock rpm man messages clean root prerequisites packagers nodes readers
 
 help:
 	@echo 'make run    three nodes on this machine, virtual IPs that move, the outage of each move'
@@ -14,6 +14,7 @@ help:
 	@echo 'make soak   the long tests, hours of them; SEED=7 plays the same faults again'
 	@echo 'make bench  speed and size, beside plain keepalived: a table, bench.json (half an hour)'
 	@echo 'make lint   the linters alone'
+	@echo 'make lock   renew the versions and hashes that these targets install'
 	@echo 'make rpm    the package for Fedora and RHEL, in dist/'
 	@echo 'make man    the manual pages, in dist/man/'
 	@echo 'make messages  docs/messages.md, every sentence that ipfod may say, anew from the code'
@@ -33,6 +34,9 @@ bench: root $(VENV)/installed-run
 
 lint: $(VENV)/installed-test
 	@$(IN_VENV) -m pytest tests/test_linters.py
+
+lock:
+	@packaging/lock.sh
 
 rpm: $(VENV)/installed-run | packagers
 	@PIP=$(VENV)/bin/pip packaging/rpm.sh dist
@@ -62,12 +66,18 @@ nodes:
 readers:
 	@packaging/prerequisites.sh readers
 
-# The distribution's python3 and its packages: the nftables binding is on no index.
-$(VENV)/installed-run: pyproject.toml packaging/constraints.txt | prerequisites
+# The distribution's python3 and its packages: the nftables binding is on no index. Everything else in the versions and
+# with the hashes of packaging/lock*.txt, see packaging/lock.sh; only ipfod itself is the checkout's.
+PIP_INSTALL := $(VENV)/bin/pip install --quiet --disable-pip-version-check
+LOCKED := $(PIP_INSTALL) --require-hashes --no-build-isolation --requirement
+
+$(VENV)/installed-run: pyproject.toml packaging/lock-build.txt packaging/lock.txt | prerequisites
 	$(PYTHON) -m venv --system-site-packages $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c packaging/constraints.txt -e .
+	$(LOCKED) packaging/lock-build.txt
+	$(LOCKED) packaging/lock.txt
+	$(PIP_INSTALL) --no-build-isolation --no-deps --editable .
 	@touch $@
 
-$(VENV)/installed-test: $(VENV)/installed-run pyproject.toml packaging/constraints.txt | prerequisites
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -c packaging/constraints.txt -e '.[test]'
+$(VENV)/installed-test: $(VENV)/installed-run pyproject.toml packaging/lock-test.txt | prerequisites
+	$(LOCKED) packaging/lock-test.txt
 	@touch $@

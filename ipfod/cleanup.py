@@ -7,6 +7,7 @@ and from the configuration, whatever of them is left. It can be run again at any
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 from collections.abc import Awaitable, Iterable
@@ -17,6 +18,7 @@ from ipfod.bus.remote import Remote
 from ipfod.config.load import load_directory
 from ipfod.config.model import Failover
 from ipfod.errors import Failed, IpfodError
+from ipfod.files import read_text
 from ipfod.firewall.firewalld import Firewalld, ZoneRule
 from ipfod.firewall.keeper import FirewallKeeper
 from ipfod.host.modules import remove
@@ -30,6 +32,7 @@ from ipfod.keepalived.unit import unit_name
 from ipfod.lock import DaemonLock
 from ipfod.node import statefile
 from ipfod.node.boot import this_boot
+from ipfod.node.durable import unfinished
 from ipfod.supervise.management import UNIT
 from ipfod.supervise.settle import DEFAULT_INTERFACE
 
@@ -82,8 +85,8 @@ def _known(taken: statefile.Taken, failovers: Iterable[Failover]) -> frozenset[I
     known = {entry for entries in taken.virtual_ips.values() for entry in entries}
     for name in paths.runtime_failovers():
         configuration = KeepalivedFiles(paths.RUNTIME / name).configuration
-        if configuration.is_file():
-            known.update(virtual_ips_in(configuration.read_text(errors="replace")))
+        with contextlib.suppress(OSError):
+            known.update(virtual_ips_in(read_text(configuration, errors="replace")))
     for failover in failovers:
         interface = failover.interface or DEFAULT_INTERFACE
         known.update(
@@ -198,5 +201,7 @@ async def _release(
 
 def _remove_files() -> None:
     shutil.rmtree(paths.RUNTIME, ignore_errors=True)
-    for path in (paths.STATE_FILE, statefile.damaged(paths.STATE_FILE), paths.HISTORY):
-        path.unlink(missing_ok=True)
+    for path in (paths.STATE_FILE, paths.HISTORY):
+        for each in (path, unfinished(path)):
+            each.unlink(missing_ok=True)
+    statefile.damaged(paths.STATE_FILE).unlink(missing_ok=True)

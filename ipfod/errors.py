@@ -1,5 +1,10 @@
 """What can go wrong, as few classes as a caller would tell apart."""
 
+import errno
+
+# This process or machine is out of something: errno(3). It says nothing of whatever was asked.
+SCARCE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN})
+
 
 class IpfodError(Exception):
     """Root of every error that ipfod raises on purpose.

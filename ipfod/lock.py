@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,10 +27,14 @@ class DaemonLock:
     def __enter__(self) -> Self:
         try:
             self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
             self._descriptor = os.open(self._path, flags, 0o600)
         except OSError as error:
             raise Failed(f"{self._path}: {error.strerror}", hint="ipfod runs as root") from error
+        found = os.fstat(self._descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:  # it is written to
+            os.close(self._descriptor)
+            raise Failed(f"{self._path}: is not a file of ipfod's own", hint=f"rm {self._path}")
         return self
 
     def __exit__(self, *_: object) -> None:

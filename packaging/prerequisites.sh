@@ -6,15 +6,15 @@ set -euo pipefail
 
 debian=(
     keepalived nftables python3-nftables python3-systemd python3-venv dbus iproute2 util-linux iputils-ping procps kmod
-    iptables libglib2.0-bin systemd
+    iptables libglib2.0-bin systemd strace
 )
 fedora=(
     keepalived nftables python3-nftables python3-systemd python3-pip dbus-daemon dbus-tools iproute util-linux iputils
-    procps-ng kmod iptables-nft glib2 systemd
+    procps-ng kmod iptables-nft glib2 systemd strace
 )
 if [[ ${1:-} == rpm ]]; then
-    debian=(rpm rpmlint)
-    fedora=(rpm-build rpmlint systemd-rpm-macros)
+    debian=(rpm rpmlint cpio selinux-policy-dev policycoreutils)
+    fedora=(rpm-build rpmlint cpio systemd-rpm-macros selinux-policy-devel)
 elif [[ ${1:-} == nodes ]]; then
     debian=(debootstrap systemd-container qemu-system-x86 cpio)
     fedora=() # RHEL lacks most of them: those tests are skipped

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Builds the RPM from what is in this checkout, committed or not: rpm.sh OUTPUT-DIRECTORY [RELEASE]
+# RPMBUILD_OPTIONS are rpmbuild's: with "--with selinux" the policy module is built on Debian too, for Debian's policy.
 # Needs rpmbuild and, the first time, the Python Package Index. PIP says which pip is to ask it.
 set -euo pipefail
 
@@ -40,13 +41,14 @@ tar --create --gzip --file "$top/sources/ipfod-$version.tar.gz" \
     --exclude=__pycache__ --transform="s,^,ipfod-$version/," \
     LICENSE ./*.md dbus docs ipfod packaging systemd
 
+read -ra options <<<"${RPMBUILD_OPTIONS:-}"
 stand_ins=()
 [[ -n $(rpm --eval '%{?_unitdir}') ]] || stand_ins=(--load packaging/debian.macros --nodeps)
 rpmbuild -bb --quiet "${stand_ins[@]}" \
     --define "_topdir $top" --define "_tmppath $top" --define "_sourcedir $top/sources" \
     --define "ipfod_release $release" \
     --define 'clamp_mtime_to_source_date_epoch 1' --define 'use_source_date_epoch_as_buildtime 1' \
-    --define '_buildhost reproducible' \
+    --define '_buildhost reproducible' "${options[@]}" \
     "$spec" >"$top/log" 2>&1 || { cat "$top/log" >&2; exit 1; }
 
 for package in "$top"/RPMS/noarch/*.rpm; do

@@ -17,8 +17,8 @@ FILES = [*MODULES, *sorted((ROOT / "tests").rglob("*.py"))]
 MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 50
 
-# What every room may know of: errors, types and paths that belong to no room.
-COMMON = {"errors", "addresses", "paths"}
+# What every room may know of: errors, types, paths and files that belong to no room.
+COMMON = {"errors", "addresses", "paths", "files"}
 # What each room may know of beside that; what is not here it knows nothing of (docs/architecture.md).
 MAY_IMPORT = {
     "config": set[str](),

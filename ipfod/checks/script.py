@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from ipfod.checks.verdict import Verdict
-from ipfod.host.run import Outcome, Run, run
+from ipfod.host.run import Outcome, Run, require_descriptor, run
 from ipfod.host.scripts import script_complaint
 
 LINE_MAX = 200  # characters of the script's first line that a report carries
@@ -20,6 +20,10 @@ async def script_check(script: Path, *, user: str, timeout_s: float, run: Run = 
     """
     complaint = await asyncio.to_thread(script_complaint, script, user)
     if complaint:
+        try:
+            require_descriptor()  # without one no user is known
+        except OSError as error:
+            return Verdict(False, f"check script {script}: {error.strerror}", broken=True, unasked=True)
         return Verdict(False, f"check script {complaint}", broken=True)
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -27,6 +31,7 @@ async def script_check(script: Path, *, user: str, timeout_s: float, run: Run = 
     return Verdict(
         passing=outcome.ok,
         text=f"check script {script}: {_said(outcome)}",
+        unasked=outcome.scarce,
         broken=outcome.timed_out or outcome.returncode is None or outcome.returncode < 0,
         duration_s=loop.time() - began,
     )

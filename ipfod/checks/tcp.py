@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 
 from ipfod.checks.verdict import Verdict
 from ipfod.config.model import Address
+from ipfod.errors import SCARCE
 
 CONCURRENCY = 64  # connections at once when many virtual IPs are asked
 SETTLE_S = 0.02  # how soon a server closes that closes at once: measured under 1 ms, with room for a busy node
 
 # Errors that say something of this node or its firewall and nothing of the service: socket(2), connect(2).
 _OURS = {
-    errno.EACCES, errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EPERM,
+    errno.EACCES, errno.EADDRNOTAVAIL, errno.EPERM, *SCARCE,
 }  # fmt: skip
 _RESET = struct.pack("@ii", 1, 0)  # struct linger: on, 0 s: socket(7)
 
@@ -59,7 +60,8 @@ async def tcp_check(
     except OSError as error:
         said = os.strerror(error.errno) if error.errno else str(error)
         if error.errno in _OURS:
-            return Verdict(False, f"{what} cannot be asked: {said}", broken=True)
+            unasked = error.errno in SCARCE
+            return Verdict(False, f"{what} cannot be asked: {said}", broken=True, unasked=unasked)
         return Verdict(False, f"{what} unreachable: {said}", duration_s=loop.time() - began)
 
 

@@ -137,7 +137,9 @@ class FailoverChecks:
             self._trigger_taken_at = asyncio.get_running_loop().time()
 
     def _conclude(self, verdict: Verdict) -> None:
-        state = self._hysteresis.feed(verdict.passing)
+        state = self._hysteresis.state
+        if not verdict.unasked or state is CheckState.PENDING:
+            state = self._hysteresis.feed(verdict.passing)
         self._hurried = self._hurried and not verdict.passing and state is CheckState.PASSING
         text = verdict.text
         if self._hysteresis.count:

@@ -30,6 +30,7 @@ class Loaded:
     failovers: tuple[Failover, ...]
     complaints: tuple[Complaint, ...]
     files: tuple[Path, ...]
+    listed: bool = True  # False: the directory is there, but could not be read
 
 
 def load_text(text: bytes, file: str, default_name: str, kind: Literal["toml", "env"]) -> Result:
@@ -83,12 +84,13 @@ def load_directory(directory: Path, environ: Mapping[str, str]) -> Loaded:
     complained of.
     """
     results: list[Result] = []
+    listed = True
     try:
         names = sorted(entry for entry in os.listdir(directory) if _is_configuration(entry))
     except FileNotFoundError:
         names = []
     except OSError as error:
-        names = []
+        names, listed = [], False
         what = f"cannot be listed: {error.strerror}"
         results.append((None, (Complaint(_shown(directory), 1, "file", what, "a directory that can be read"),)))
     files = tuple(directory / name for name in names)
@@ -106,7 +108,7 @@ def load_directory(directory: Path, environ: Mapping[str, str]) -> Loaded:
         first = by_name.setdefault(failover.name, failover)
         if first is not failover:
             complaints.append(_same_name(first, failover))
-    return Loaded(tuple(by_name.values()), tuple(complaints), files)
+    return Loaded(tuple(by_name.values()), tuple(complaints), files, listed)
 
 
 def _same_name(first: Failover, second: Failover) -> Complaint:

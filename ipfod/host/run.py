@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ipfod.errors import SCARCE
+
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # systemd.exec(5), the default of $PATH
 ENVIRONMENT = {"PATH": PATH, "LANG": "C.UTF-8"}
 TERM_GRACE_S = 0.5  # between SIGTERM and SIGKILL
@@ -37,6 +39,7 @@ class Outcome:
     timeout_s: float
     timed_out: bool = False
     not_started: str = ""
+    scarce: bool = False  # never ran for want of descriptors, memory or processes
 
     @property
     def ok(self) -> bool:
@@ -82,13 +85,19 @@ async def run(
         identity = await asyncio.to_thread(_identity, user)  # a name service may take its time
         process = _Process(argv, identity, cwd, _Output(output_limit))
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        return _not_started(_reason(error, argv[0]), timeout_s)
+        scarce = isinstance(error, OSError) and error.errno in SCARCE
+        return _not_started(_reason(error, argv[0]), timeout_s, scarce=scarce)
     timed_out = False
     try:
         timed_out = not await process.ended_within(timeout_s)
     finally:
         await process.end()
     return Outcome(process.returncode, process.output.text(), timeout_s, timed_out)
+
+
+def require_descriptor() -> None:
+    """Raises OSError when this process may open no more files."""
+    os.close(os.open("/", os.O_RDONLY | os.O_CLOEXEC))
 
 
 _undying: dict[tuple[str, ...], int] = {}  # argv → pid of what SIGKILL did not end; such runs must not pile up
@@ -108,6 +117,7 @@ def _identity(user: str | None) -> _Identity | None:
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
+        require_descriptor()  # without one nobody is known
         raise ValueError(f"there is no user {user}") from None
     if entry.pw_uid == os.geteuid():
         return None
@@ -257,8 +267,8 @@ def _pidfd(popen: subprocess.Popen[bytes]) -> int:
         raise
 
 
-def _not_started(reason: str, timeout_s: float) -> Outcome:
-    return Outcome(None, "", timeout_s, not_started=reason)
+def _not_started(reason: str, timeout_s: float, *, scarce: bool = False) -> Outcome:
+    return Outcome(None, "", timeout_s, not_started=reason, scarce=scarce)
 
 
 def _reason(error: Exception, program: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ipfod.errors import Failed
+from ipfod.files import read_bytes
 
 # keepalived writes the file within 0.5 ms as a rule, 6 ms at worst (measured, 2.2.7); with 255 groups on a busy
 # machine it may take longer.
@@ -56,18 +57,20 @@ async def request_dump(pid: int, signal_number: int, path: Path) -> tuple[Instan
         raise Failed(
             "keepalived: does not run", hint="ipfoctl status says why"
         )  # to kill(2) 0 is our own process group
-    path.unlink(missing_ok=True)
     try:
+        path.unlink(missing_ok=True)
         os.kill(pid, signal_number)
     except ProcessLookupError as error:
         raise Failed(f"keepalived {pid} is gone") from error
+    except OSError as error:
+        raise Failed(f"{path}: {error.strerror}") from error
     loop = asyncio.get_running_loop()
     deadline = loop.time() + ANSWER_S
     while loop.time() < deadline:
         await asyncio.sleep(POLL_S)
         try:
-            return parse_dump(path.read_bytes())
-        except (FileNotFoundError, ValueError):
+            return parse_dump(read_bytes(path))
+        except (OSError, ValueError):
             continue
     raise Failed(f"keepalived {pid} did not write {path.name} within {ANSWER_S:g} s")
 

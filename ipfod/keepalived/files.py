@@ -7,6 +7,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from ipfod.files import open_anew
+
 
 @dataclass(frozen=True, slots=True)
 class KeepalivedFiles:
@@ -73,7 +75,6 @@ class KeepalivedFiles:
 def write_atomically(path: Path, text: str) -> None:
     """Replace a file, mode 0600, in one step: a reader sees the old text or the new one."""
     temporary = path.with_name(f".{path.name}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
+    with open(open_anew(temporary), "w", encoding="utf-8") as file:
         file.write(text)
     os.replace(temporary, path)

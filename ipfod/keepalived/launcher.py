@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ipfod.errors import Failed
+from ipfod.files import open_anew, open_regular, read_text
 from ipfod.host.processes import children, command_line, end, ended, is_zombie
 from ipfod.host.run import ENVIRONMENT, PATH, run
 from ipfod.keepalived.files import KeepalivedFiles
@@ -63,11 +64,6 @@ def keepalived_binary() -> str:
     return binary
 
 
-def _appending(path: str, flags: int) -> int:
-    """A log that can be cut while keepalived writes: each line goes to where the end is then."""
-    return os.open(path, flags | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-
-
 async def test_configuration(files: KeepalivedFiles) -> None:
     """Let keepalived judge the candidate file. Raises Failed with its complaints."""
     outcome = await run([keepalived_binary(), "-t", "-f", str(files.candidate)], timeout_s=TEST_S)
@@ -103,7 +99,7 @@ class PlainLauncher:
     def _alive(self, pid_file: os.PathLike[str]) -> int:
         """The pid in a pid file if that process is our keepalived, else 0: numbers are used again."""
         try:
-            with open(pid_file, encoding="ascii") as file:
+            with open(pid_file, encoding="ascii", opener=open_regular) as file:
                 text = file.read(PID_MAX_DIGITS + 1).strip()
         except (OSError, UnicodeDecodeError):
             return 0
@@ -117,7 +113,8 @@ class PlainLauncher:
         binary = keepalived_binary()
         await self._bury()
         files = self._files
-        with open(files.log, "wb", opener=_appending) as log:
+        # It can be cut while keepalived writes: each line goes to where the end is then.
+        with open(open_anew(files.log, os.O_APPEND), "wb") as log:
             self._child = subprocess.Popen(
                 [*BEFORE_OTHERS, binary, *OPTIONS, *self._file_options()],
                 stdin=subprocess.DEVNULL,
@@ -165,7 +162,7 @@ class PlainLauncher:
 
     def _last_words(self) -> str:
         try:
-            lines = self._files.log.read_text(errors="replace").strip().splitlines()
+            lines = read_text(self._files.log, errors="replace").strip().splitlines()
         except OSError:
             return "no log"
         return " / ".join(line.strip() for line in lines[-3:]) or "it said nothing"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 
 from ipfod.config.model import Failover
-from ipfod.host.run import signal_name
+from ipfod.host.run import ENVIRONMENT, signal_name
 from ipfod.keepalived.files import KeepalivedFiles
 
 SHELL = "/bin/sh"
@@ -40,9 +40,12 @@ def wrapper(failover: Failover, files: KeepalivedFiles) -> str:
     become = f'setpriv --reuid={user} --regid="$(id -g {user})" --init-groups -- '
     script = f"{become if failover.script_user != ROOT else ''}{shlex.quote(str(failover.notify_script))}"
     fifo = shlex.quote(str(files.fifo))
+    variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in ENVIRONMENT.items())
     return (
         "# Written by ipfod; changes are overwritten. keepalived runs this when a VRRP instance changes.\n"
-        f'timeout --kill-after={KILL_AFTER_S} {TIME_S} {script} "$@"\n'
+        "# keepalived's TMPDIR is closed to others, and its NOTIFY_SOCKET is not for scripts.\n"
+        "cd /\n"
+        f'env --ignore-environment {variables} timeout --kill-after={KILL_AFTER_S} {TIME_S} {script} "$@"\n'
         "ended=$?\n"
         "# Opened in both directions a FIFO is not waited for, unless it is full because nobody reads it.\n"
         f'[ -p {fifo} ] && timeout 1 printf \'{KIND} "%s" {WORD} %d\\n\' "$2" "$ended" 1<>{fifo}\n'

@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+from ipfod.files import open_regular
 from ipfod.keepalived.files import write_atomically
 
 # keepalived.conf(5), track_file with weight 1: the value is added to the priority, and -254 or less is FAULT.
@@ -59,7 +60,7 @@ class TrackFiles:
 
 def _overwrite(path: Path, text: str) -> None:
     """Write into a file that is there, in one go and over all that it has: that needs no more space."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW)
+    descriptor = open_regular(path, os.O_WRONLY)
     try:
         os.pwrite(descriptor, text.encode().ljust(os.fstat(descriptor).st_size, b"\n"), 0)
     finally:

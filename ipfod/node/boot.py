@@ -7,6 +7,8 @@ import logging
 import secrets
 from pathlib import Path
 
+from ipfod.files import read_text
+
 log = logging.getLogger(__name__)
 
 
@@ -19,7 +21,7 @@ def this_boot(path: Path) -> str:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError), open(path, "x", encoding="ascii") as file:
             file.write(secrets.token_hex(16))
-        return path.read_text("ascii")[:64]
+        return read_text(path, "ascii")[:64]
     except (OSError, ValueError) as error:
         log.warning("%s: %s: runtime orders will not outlive a restart of ipfod", path, error)
         return ""

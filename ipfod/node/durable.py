@@ -6,6 +6,12 @@ import os
 from pathlib import Path
 
 from ipfod.errors import Failed
+from ipfod.files import open_anew, open_regular
+
+
+def unfinished(path: Path) -> Path:
+    """What a power cut may leave beside a file: its next version, which counts for nothing."""
+    return path.with_name(path.name + ".new")
 
 
 def replace_file(path: Path, text: str) -> None:
@@ -13,11 +19,10 @@ def replace_file(path: Path, text: str) -> None:
 
     Raises Failed.
     """
-    temporary = path.with_name(path.name + ".new")
+    temporary = unfinished(path)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        _write(descriptor, text)
+        _write(open_anew(temporary), text)
         os.replace(temporary, path)
         _sync_directory(path.parent)
     except OSError as error:
@@ -27,14 +32,9 @@ def replace_file(path: Path, text: str) -> None:
 def append_to_file(path: Path, text: str) -> None:
     """Add text to the end of a file that is there, durably. Raises Failed; part of it may be there then."""
     try:
-        _write(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK), text)
+        _write(open_regular(path, os.O_WRONLY | os.O_APPEND), text)
     except OSError as error:
         raise _failed(path, error) from error
-
-
-def open_at_once(path: str, flags: int) -> int:
-    """An opener for `open()`: a FIFO in the place of a file would wait for a writer."""
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _write(descriptor: int, text: str) -> None:

@@ -14,7 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ipfod.node.durable import append_to_file, open_at_once, replace_file
+from ipfod.files import open_regular
+from ipfod.node.durable import append_to_file, replace_file
 from ipfod.node.model import State, Transition
 from ipfod.node.statefile import NAME
 from ipfod.plan.model import GroupKey
@@ -32,7 +33,7 @@ def load(path: Path, most: int) -> tuple[tuple[Transition, ...], bool]:
     Never raises: what cannot be read is no history.
     """
     try:
-        with open(path, "rb", opener=open_at_once) as file:
+        with open(path, "rb", opener=open_regular) as file:
             size = os.fstat(file.fileno()).st_size
             file.seek(max(0, size - SIZE_MAX_BYTES))
             text = file.read(SIZE_MAX_BYTES)

@@ -7,6 +7,7 @@ rest.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -17,13 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from ipfod.addresses import Address, InterfaceAddress
-from ipfod.node.durable import open_at_once, replace_file
+from ipfod.files import open_regular
+from ipfod.node.durable import replace_file
 from ipfod.node.orders import Orders, from_document, to_document
 
 VERSION = 1
 SIZE_MAX_BYTES = 16 << 20  # 65536 VIPs take 4 MiB
 # Names become parts of paths and arguments of programs; a damaged file must not choose them freely.
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of failovers and modules, as the configuration's options
+# A symbolic link; a FIFO, a device; a device or socket that nobody serves.
+NO_FILE_OF_OURS = (errno.ELOOP, errno.EINVAL, errno.ENXIO)
 _INTERFACE = re.compile(r"[^\s/\0]{1,15}")  # IFNAMSIZ is 16 with the closing NUL (linux/if.h)
 
 
@@ -52,21 +56,27 @@ def load(path: Path, boot: str) -> tuple[Taken, str]:
     earlier one are over.
     """
     try:
-        with open(path, "rb", opener=open_at_once) as file:
+        with open(path, "rb", opener=open_regular) as file:
             text = file.read(SIZE_MAX_BYTES + 1)
     except FileNotFoundError:
         return Taken(), ""
     except OSError as error:
+        if error.errno in NO_FILE_OF_OURS:
+            return Taken(), _set_aside(path, "it is no regular file")
         return Taken(), f"{path} cannot be read: {error.strerror}"
     try:
         return _parse(text, boot), ""
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        aside = damaged(path)
-        try:
-            os.replace(path, aside)
-        except OSError as refused:
-            return Taken(), f"{path} is damaged ({error}) and cannot be set aside: {refused.strerror}"
-        return Taken(), f"{path} was damaged ({error}); it is now {aside}"
+        return Taken(), _set_aside(path, str(error))
+
+
+def _set_aside(path: Path, reason: str) -> str:
+    aside = damaged(path)
+    try:
+        os.replace(path, aside)
+    except OSError as refused:
+        return f"{path} is damaged ({reason}) and cannot be set aside: {refused.strerror}"
+    return f"{path} was damaged ({reason}); it is now {aside}"
 
 
 def save(path: Path, taken: Taken, boot: str) -> None:

@@ -152,7 +152,7 @@ class DuplicateWatch:
         stations = self._stations.get(claim.address, {})
         if (station := stations.get(claim.hardware)) is not None:
             station.last_s = now
-        elif len(stations) < STATIONS_MAX and claim.hardware not in own_hardware():
+        elif len(stations) < STATIONS_MAX and not _is_own(claim.hardware):
             self._stations.setdefault(claim.address, {})[claim.hardware] = _Station(now, now)
             self.seen()
 
@@ -239,3 +239,10 @@ def duplicate(address: Address, interface: str, hardware: Iterable[bytes]) -> Pr
         f"{address} off there; until then clients may reach either"
     )
     return Problem(ProblemCode.DUPLICATE_VIP, str(address), text, hint)
+
+
+def _is_own(hardware: bytes) -> bool:
+    try:
+        return hardware in own_hardware()
+    except OSError:  # no descriptor left: it will speak again
+        return True

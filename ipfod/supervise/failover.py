@@ -11,6 +11,7 @@ import logging
 from collections.abc import Awaitable
 
 from ipfod.errors import Failed
+from ipfod.files import read_text
 from ipfod.host.processes import ProcessWatch, children, is_zombie
 from ipfod.keepalived.dump import InstanceDump, request_dump
 from ipfod.keepalived.fifo import Notification, NotificationFifo
@@ -242,8 +243,8 @@ class Supervisor:
 
     def _text_in_force(self) -> str:
         try:
-            return self._files.configuration.read_text()
-        except OSError:
+            return read_text(self._files.configuration)
+        except (OSError, UnicodeDecodeError):
             return ""
 
     async def _resync(self) -> None:

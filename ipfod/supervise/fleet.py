@@ -150,7 +150,8 @@ class Fleet:
         return self._around.ledger.taken
 
     def _load(self) -> None:
-        self._loading = load(paths.CONFIGURATION, os.environ, paths.ACCEPTED)
+        in_force = [supervisor.plan.failover for supervisor in self._supervisors.values()]
+        self._loading = load(paths.CONFIGURATION, os.environ, paths.ACCEPTED, in_force)
 
     def _settle(self, host: Host) -> Settlement:
         return settle(

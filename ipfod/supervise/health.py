@@ -74,11 +74,7 @@ class Health:
     def _tell(self, report: CheckReport, failover: Failover) -> None:
         failing = report.text if report.state is CheckState.FAILING else ""
         for code, text, hint in (
-            (
-                ProblemCode.SCRIPT_FAILING,
-                report.broken,
-                f"correct {failover.check_script}; ipfoctl check shows what is wrong with a file",
-            ),
+            (ProblemCode.SCRIPT_FAILING, report.broken, _mending(failover)),
             (
                 ProblemCode.CHECK_FAILING,
                 failing,
@@ -95,3 +91,9 @@ class Health:
                 self._problems.raise_(code, self.name, text, hint)
             else:
                 self._problems.clear(code)
+
+
+def _mending(failover: Failover) -> str:
+    if failover.check_script is None:
+        return "the service was not asked: what this node lacks for it is to be mended first"
+    return f"correct {failover.check_script}; ipfoctl check shows what is wrong with a file"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -22,8 +23,14 @@ class Loading:
     fallback: frozenset[str]
 
 
-def load(directory: Path, environ: Mapping[str, str], accepted: Path) -> Loading:
-    """Read all configuration files. A bad one is complained of; its last usable version serves on."""
+def load(
+    directory: Path, environ: Mapping[str, str], accepted: Path, before: Iterable[Failover] = ()
+) -> Loading:
+    """Read all configuration files. A bad one is complained of; its last usable version serves on.
+
+    `before` are the failovers in force: when neither a file nor its accepted copy can be read, or the directory
+    cannot, they serve on too.
+    """
     loaded = load_directory(directory, environ)
     complaints = list(loaded.complaints)
     usable = []
@@ -32,10 +39,21 @@ def load(directory: Path, environ: Mapping[str, str], accepted: Path) -> Loading
         complaints += unsafe
         if not unsafe:
             usable.append(failover)
-    bad = [path for path in loaded.files if str(path) not in {failover.source.file for failover in usable}]
+    known = {failover.source.file: failover for failover in before}
+    files = loaded.files if loaded.listed else _files_before(directory, known, accepted)
+    bad = [path for path in files if str(path) not in {failover.source.file for failover in usable}]
     taken = {failover.name for failover in usable}
-    old = [last for path in bad if (last := _last_usable(path, accepted)) and last.name not in taken]
+    last_usable = (_last_usable(path, accepted) or known.get(str(path)) for path in bad)
+    old = [last for last in last_usable if last is not None and last.name not in taken]
     return Loading((*usable, *old), tuple(complaints), frozenset(failover.name for failover in old))
+
+
+def _files_before(directory: Path, known: Mapping[str, Failover], accepted: Path) -> list[Path]:
+    """The files of a directory that cannot be listed, as far as they were in use."""
+    names = {Path(file).name for file in known if Path(file).parent == directory}
+    with contextlib.suppress(OSError):
+        names |= {entry.name for entry in os.scandir(accepted) if entry.name.endswith((".toml", ".env"))}
+    return [directory / name for name in sorted(names)]
 
 
 def _last_usable(path: Path, accepted: Path) -> Failover | None:

@@ -22,6 +22,8 @@ async def test_cleanup_leaves_no_vip_process_rule_or_file() -> None:
         configure([node], 'virtual_ips = "192.168.3.10-11, fd00:9::10"\nmonitor_port = 0\n')
         await start([node])
         await on_node(lab, node, vips)
+        # What a power cut leaves of a file that was being written.
+        await node.run(["touch", "/var/lib/ipfod/state.json.new", "/var/lib/ipfod/history.new"], check=True)
         done = await node.run([*IPFOD, "cleanup"])
         assert done.returncode == 0, done.stdout + done.stderr
         lines = done.stdout.splitlines()

@@ -20,4 +20,4 @@ def build(directory: Path, release: int = 1) -> Path:
         env={**os.environ, "PIP": str(Path(sys.executable).with_name("pip"))},
     )
     assert done.returncode == 0, done.stderr
-    return Path(done.stdout.strip())
+    return Path(done.stdout.splitlines()[0])  # on Fedora the policy module's comes after it

@@ -159,6 +159,17 @@ async def test_reload_and_restart_of_firewalld_make_no_second_master(pair: Boote
     assert [await problems(node) for node in pair.booted] == [{}, {}]
 
 
+async def test_a_firewalld_that_is_hit_moves_nothing(pair: BootedLab) -> None:
+    first, _ = await with_firewalld(pair)
+    for number in ("TERM", "KILL", "SEGV", "STOP"):
+        hit = f"systemctl kill --signal={number} firewalld; "
+        hit += "sleep 1; systemctl kill --signal=CONT firewalld" if number == "STOP" else "sleep 0.5"
+        again = f"{hit}; systemctl reset-failed firewalld; systemctl start firewalld"
+        await exactly_one_throughout(pair, (first, ["sh", "-c", again]))
+        assert await problems(first) == {}, number
+    assert "Traceback" not in await first.journal("ipfod")
+
+
 async def test_what_was_permitted_already_stays_permitted(pair: BootedLab) -> None:
     for node in pair.booted:
         await node.systemctl("start", "firewalld", check=True)

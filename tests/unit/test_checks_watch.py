@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import shutil
 import socket
 import tempfile
@@ -381,3 +382,19 @@ async def test_stop_ends_a_script_that_ignores_sigterm_and_may_be_called_twice(s
 
 async def test_stop_before_start_is_harmless(listener: Listener) -> None:
     await FailoverChecks("web", plan(listener), Reports()).stop()
+
+
+@pytest.mark.parametrize("port", [True, False], ids=["port", "script"])
+async def test_no_descriptor_left_is_said_and_what_was_known_stays(
+    listener: Listener, safe: Path, port: bool
+) -> None:
+    asked = plan(listener) if port else plan(None, script(safe, "exit 0"))
+    async with watching(replace(asked, interval_s=0.05)) as (_, reports):
+        _, hard = soft = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            await reports.until(lambda report: "Too many open files" in report.broken)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, soft)
+        await reports.until(lambda report: report.broken == "")
+    assert {report.state for report in reports.all} == {CheckState.PASSING}

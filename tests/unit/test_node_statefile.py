@@ -356,10 +356,10 @@ def test_a_symbolic_link_to_something_else_is_set_aside_and_not_what_it_leads_to
     assert other.read_text() == "precious"
 
 
-def test_a_symbolic_link_that_leads_in_a_circle_is_reported(path: Path) -> None:
+def test_a_symbolic_link_that_leads_in_a_circle_is_set_aside(path: Path) -> None:
     path.parent.mkdir()
     path.symlink_to(path)
-    assert load(path, BOOT) == (Taken(), f"{path} cannot be read: Too many levels of symbolic links")
+    assert "was damaged (it is no regular file)" in load(path, BOOT)[1]
 
 
 def test_a_symbolic_link_in_place_of_the_temporary_file_is_not_followed(path: Path) -> None:
@@ -367,9 +367,18 @@ def test_a_symbolic_link_in_place_of_the_temporary_file_is_not_followed(path: Pa
     other = path.parent / "other"
     other.write_text("precious")
     path.with_name("state.json.new").symlink_to(other)
-    with pytest.raises(Failed, match="cannot be written"):
-        save(path, TAKEN, BOOT)
+    save(path, TAKEN, BOOT)
     assert other.read_text() == "precious"
+    assert load(path, BOOT) == (TAKEN, "")
+
+
+def test_a_link_to_a_state_that_could_be_believed_is_not_believed(path: Path) -> None:
+    planted = path.parent / "planted"
+    save(planted, TAKEN, BOOT)
+    path.symlink_to(planted)
+    taken, damage = load(path, BOOT)
+    assert taken == Taken()
+    assert "was damaged (it is no regular file)" in damage
 
 
 def test_a_full_disk_leaves_the_old_file_in_force(path: Path) -> None:

@@ -203,3 +203,29 @@ def test_a_damaged_copy_is_no_version_to_go_on_as(files: Files) -> None:
     (files.accepted / "web.toml").write_bytes(os.urandom(100))
     files.write("web.toml", BAD)
     assert files.load().failovers == ()
+
+
+def test_what_is_in_force_serves_on_when_the_directory_cannot_be_listed(files: Files) -> None:
+    files.write("web.toml", GOOD)
+    files.write("db.toml", 'virtual_ips = "10.1.0.9"\n')
+    first = files.load()
+    files.remember(Loading(first.failovers[1:], (), frozenset()))  # of one there is an accepted copy
+    for path in files.directory.iterdir():
+        path.unlink()
+    files.directory.rmdir()
+    files.directory.write_text("")  # also root cannot list it
+    again = load(files.directory, {}, files.accepted, first.failovers)
+    assert vips(again) == vips(first)
+    assert again.fallback == {"web", "db"}
+    assert "cannot be listed" in again.complaints[0].what
+    # After a start nothing is in force: what was accepted is.
+    assert set(vips(files.load())) == {first.failovers[1].name}
+
+
+def test_what_is_in_force_serves_on_when_neither_file_nor_copy_can_be_read(files: Files) -> None:
+    path = files.write("web.toml", GOOD)
+    first = files.load()
+    path.write_text(BAD)
+    assert vips(load(files.directory, {}, files.accepted, first.failovers)) == {"web": ["10.1.0.1"]}
+    path.unlink()
+    assert vips(load(files.directory, {}, files.accepted, first.failovers)) == {}

@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import pytest
 import pytest_asyncio
-from node.package import build
 
-from vm.kernel import Kernel
+from vm.installed import WEB
 from vm.virtual import VirtualMachine
 
-WEB = 'virtual_ips = "192.168.3.10"\nmonitor_port = 0\nkernel_modules = ["ip_vs", "dummy"]\n'
-NETWORK = """
-ip link add eth0 type veth peer name eth1
-ip address add 192.168.3.1/24 dev eth0
-ip link set eth1 up
-ip link set eth0 up
-"""
 
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def machine(vm_kernel: Kernel, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[VirtualMachine]:
-    """A virtual machine with the package installed, an interface, and a configuration."""
-    package = Path(build(tmp_path_factory.mktemp("rpm")))
-    files = {"/root/ipfod.rpm": package.read_bytes(), "/etc/ipfod/web.toml": WEB.encode()}
-    async with VirtualMachine(vm_kernel, files=files) as machine:
-        await machine.run(
-            ["rpm", "-i", "--nodeps", "--force-debian", "/root/ipfod.rpm"], check=True, timeout_s=120
-        )
-        await machine.run(["sh", "-e"], stdin=NETWORK, check=True)
-        yield machine
+@pytest_asyncio.fixture(loop_scope="session")
+async def machine(installed: VirtualMachine) -> VirtualMachine:
+    return installed
 
 
 async def loaded(machine: VirtualMachine) -> set[str]:
