@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from ipaddress import ip_address
 
-from ipfod.config.model import Address
+from ipfod.addresses import Address
 from ipfod.node.events import FailoverRef, Ref, VirtualIPRef
 from ipfod.plan.model import GroupKey
 

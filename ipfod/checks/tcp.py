@@ -9,8 +9,8 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 
+from ipfod.addresses import Address
 from ipfod.checks.verdict import Verdict
-from ipfod.config.model import Address
 from ipfod.errors import SCARCE
 
 CONCURRENCY = 64  # connections at once when many virtual IPs are asked

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ipfod.addresses import Address
 from ipfod.checks.hysteresis import Hysteresis
 from ipfod.checks.script import script_check
 from ipfod.checks.tcp import tcp_check, tcp_check_all
 from ipfod.checks.verdict import Verdict
-from ipfod.config.model import Address
 from ipfod.host.run import Run, run
 from ipfod.node.model import CheckState
 

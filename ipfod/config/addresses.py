@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from ipfod.config.model import Address
+from ipfod.addresses import Address
 from ipfod.config.values import Refused, quoted, text
 
 

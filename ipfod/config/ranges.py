@@ -7,9 +7,9 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
+from ipfod.addresses import Address
 from ipfod.config.addresses import address, special
 from ipfod.config.lists import entries, every
-from ipfod.config.model import Address
 from ipfod.config.values import Kind, Refused, quoted, text
 
 ADDRESSES_MAX = 65536  # of one failover: four times 255 groups of 64, and some ten MiB when expanded

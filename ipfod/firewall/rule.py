@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
-from ipfod.config.model import Address
+from ipfod.addresses import Address
 from ipfod.firewall.chain import Direction, Expression
 
 COMMENT_PREFIX = "ipfod:"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from ipfod.config.model import Address
+from ipfod.addresses import Address
 from ipfod.firewall.chain import Chain, Direction, Expression
 from ipfod.firewall.rule import VRRP_PROTOCOL
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
 
-from ipfod.config.model import Address
+from ipfod.addresses import Address
 
 Network = IPv4Network | IPv6Network
 

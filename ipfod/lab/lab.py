@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from ipaddress import ip_address
 from typing import Self
 
-from ipfod.config.model import Address
+from ipfod.addresses import Address
 from ipfod.lab.addressing import Addressing
 from ipfod.lab.machine import Machine
 from ipfod.lab.meter import Meter

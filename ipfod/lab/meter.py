@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from ipfod.config.model import Address
+from ipfod.addresses import Address
 from ipfod.errors import Failed
 from ipfod.lab.machine import Machine
 from ipfod.lab.program import Program

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address, ip_interface
 from pathlib import Path
 
-from ipfod.config.model import Address
+from ipfod.addresses import Address
 from ipfod.errors import Failed
 from ipfod.lab import bus, ruleset
 from ipfod.lab.machine import Machine

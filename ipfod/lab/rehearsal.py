@@ -10,7 +10,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Self
 
-from ipfod.config.model import Address, Failover
+from ipfod.addresses import Address
+from ipfod.config.model import Failover
 from ipfod.errors import Failed
 from ipfod.lab.lab import Lab
 from ipfod.lab.meter import Measurement

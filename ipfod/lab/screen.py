@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from ipfod.config.model import Address
+from ipfod.addresses import Address
 from ipfod.lab.view import GroupView, NodeView
 
 GROUPS_SHOWN = 24  # so that table and rows fit on a screen of some 40 lines

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from ipfod.config.model import Address
+from ipfod.addresses import Address
 from ipfod.errors import Failed
 from ipfod.lab.node import Node
 

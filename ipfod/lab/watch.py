@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Self
 
-from ipfod.config.model import Address
+from ipfod.addresses import Address
 from ipfod.errors import Failed
 from ipfod.lab.node import Node
 from ipfod.lab.program import Program

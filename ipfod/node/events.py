@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ipfod.config.model import Address
+from ipfod.addresses import Address
 from ipfod.node.model import CheckState, KeepalivedState, Problem, State, Transition
 from ipfod.node.orders import Maintenance
 from ipfod.plan.model import GroupKey, Plan

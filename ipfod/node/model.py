@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ipfod.config.model import Address
+from ipfod.addresses import Address
 from ipfod.plan.model import FailoverPlan, Group, GroupKey
 
 

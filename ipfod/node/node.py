@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from types import MappingProxyType
 
-from ipfod.config.model import Address
+from ipfod.addresses import Address
 from ipfod.node.events import (
     Added,
     AddressesSeen,

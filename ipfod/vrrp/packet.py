@@ -14,7 +14,7 @@ import struct
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
-from ipfod.config.model import Address
+from ipfod.addresses import Address
 
 PROTOCOL = 112  # IANA "Assigned Internet Protocol Numbers"; RFC 5798 section 5.1.1.4
 TTL = 255  # RFC 5798 sections 5.1.1.3 and 5.1.2.3; it proves that no router lies between

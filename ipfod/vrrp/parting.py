@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Self
 
-from ipfod.config.model import Address
+from ipfod.addresses import Address
 from ipfod.errors import Failed
 from ipfod.vrrp.packet import (
     MULTICAST_IPV4,
