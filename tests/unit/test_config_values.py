@@ -81,7 +81,22 @@ REFUSED: list[tuple[str, object]] = [
     *[("vip_groups", bad) for bad in [0, -1, 65537, "per-node", "3", 1.0, True, [3]]],
     *[
         ("interface", bad)
-        for bad in ["", "a" * 16, "eth 0", "a/b", ".", "..", "a:1", "et\u04bb0", "a\tb", "a}", "$_PWD", 0]
+        for bad in [
+            "",
+            "a" * 16,
+            "eth 0",
+            "a/b",
+            ".",
+            "..",
+            "a:1",
+            "et\u04bb0",
+            "a\tb",
+            "a}",
+            "$_PWD",
+            "eth*",
+            "@a",
+            0,
+        ]
     ],
     *[("vrrp_id_offset", bad) for bad in [-1, 256, "10", 1.5, True]],
     *[("excluded_vrrp_ids", bad) for bad in [[0], [256], [12, 12], "12 13", 12, [True], ["12"], [[12]]]],
