@@ -126,13 +126,17 @@ class AddressWatch:
         self._wake.set()
         self._changed()
 
+    def holdings(self) -> tuple[Holding, ...]:
+        """Everything that was seen: those that are over, then those that go on."""
+        return (*self.past, *self._now.values())
+
     def holders(self, address: Address) -> set[str]:
         """Names of the nodes that hold an address now."""
         return {node for node, held in self._now if held == address}
 
     def taken(self, address: Address, *, by_other_than: str, since: float) -> str:
         """The node that was the first to take an address after a moment, one node aside; "" if none did."""
-        holdings = [h for h in (*self.past, *self._now.values()) if h.address == address and h.start >= since]
+        holdings = [h for h in self.holdings() if h.address == address and h.start >= since]
         others = sorted((h.start, h.node) for h in holdings if h.node != by_other_than)
         return others[0][1] if others else ""
 

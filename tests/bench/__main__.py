@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import document, figures, growth, outages, table, tuning
+from bench import document, figures, growth, outages, story, table, tuning
 from bench.configs import LARGE, SMALL
 from bench.judge import shortfalls
 from bench.model import Report, Row
@@ -23,6 +23,7 @@ from ipfod.errors import IpfodError
 
 RUNS = 5
 NAMES = [*(scenario.name for scenario in SCENARIOS), *(figure.name for figure in figures.FIGURES)]
+STORY_TITLE = "What a client sees: one virtual IP, two nodes, default settings, a real run"
 PLOT_TITLE = "Outages by scenario: median, shortest and longest"
 
 
@@ -35,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--busy", action="store_true", help="keep all processors busy during outages")
     others = made.add_mutually_exclusive_group()
     others.add_argument("--tuning", action="store_true", help="other settings instead, for docs/tuning.md")
+    others.add_argument("--picture", type=Path, help="draw what happens in a failover instead, for the README")
     others.add_argument("--growth", action="store_true", help="other sizes instead: what grows, and how")
     made.add_argument("--json", type=Path, default=Path("bench.json"), help="where the figures go")
     made.add_argument("--svg", type=Path, help="where a plot of the outages goes")
@@ -56,6 +58,10 @@ def main(argv: Sequence[str]) -> int:
         print(f"{time.monotonic() - began:6.0f} s  {text}", flush=True)
 
     try:
+        if options.picture:
+            stories = asyncio.run(story.measure(say))
+            options.picture.write_text(story.draw(stories, title=STORY_TITLE))
+            return 0
         if options.tuning:
             rows = asyncio.run(tuning.measure(options.runs, say))
         elif options.growth:
