@@ -64,6 +64,12 @@ async def on_node(lab: Lab, node: Node, virtual_ips: Iterable[str], *, timeout_s
     await until(there, what=f"{', '.join(virtual_ips)} on {node.name}", timeout_s=timeout_s)
 
 
+async def never_on_two(lab: Lab, virtual_ip: str) -> None:
+    """Look whether a VIP is on two nodes. They are asked one by one: what moves meanwhile may seem so once."""
+    if len(await lab.holders(virtual_ip)) > 1:
+        assert len(await lab.holders(virtual_ip)) <= 1
+
+
 async def status(node: Node) -> dict[str, Any]:
     """`ipfoctl status --json` of a node."""
     done = await node.ipfoctl("status", "--json")

@@ -29,6 +29,7 @@ from ipfod.lab.program import Program
 HISTORY_MAX = 1000  # what a daemon keeps
 LONG_EVERY_S, SHORT_EVERY_S = 10.0, 3.0  # a group comes home within 2 s after what had made it go
 HOLD_S = 1
+CRASH_EVERY = 8  # one that crashes again within a minute is not started again at once
 SHORT_MOVES, WARM_MOVES = 9, 5
 # What an allocator keeps of one move more or less; a leak of 4 KiB a move is 1.4 MiB an hour.
 GROWTH_KIB = 2048
@@ -84,17 +85,19 @@ async def maintain(owner: Node) -> None:
         assert done.returncode == 0, done.stderr
 
 
-async def move(lab: Lab, dice: random.Random) -> None:
+async def move(lab: Lab, dice: random.Random, number: int) -> None:
     await until(lambda: is_told(lab), what="who holds a virtual IP says that it is master")
     owner, (other, *_) = await owner_and_others(lab)
     moves: list[Callable[[], Awaitable[None]]] = [
         lambda: step_down(owner),
         lambda: take_over(owner, other),
         lambda: service_dies(owner),
-        lambda: keepalived_dies(owner),
         lambda: maintain(owner),
     ]
-    await dice.choice(moves)()
+    if number % CRASH_EVERY == CRASH_EVERY - 1:
+        await keepalived_dies(owner)
+    else:
+        await dice.choice(moves)()
     try:
         await each_on_one(lab, VIPS)
         await until(lambda: well(lab), what="all is right after a move")
@@ -133,7 +136,7 @@ async def endure(lab: Lab, dice: random.Random, moves: int, every_s: float) -> l
     before: list[Taken] = []
     for number in range(moves):
         began = time.monotonic()
-        await move(lab, dice)
+        await move(lab, dice, number)
         await asyncio.sleep(max(0.0, every_s - (time.monotonic() - began)))
         if number + 1 == max(WARM_MOVES, moves // 6):
             before = [await taken(node) for node in lab.nodes]

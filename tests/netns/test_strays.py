@@ -25,7 +25,8 @@ async def kill_all(node: Node) -> None:
     assert node.ipfod is not None
     await node.kill("keepalived", signal.SIGSTOP)  # the parent must not start another child
     await node.kill_ipfod(signal.SIGKILL)
-    await node.kill("keepalived", signal.SIGKILL)
+    # The child first: a parent's death would wake it, to end in order and take its VIPs off.
+    await node.run(["kill", "-KILL", *map(str, reversed(node.processes("keepalived")))], check=True)
 
 
 async def test_a_vip_that_a_hand_took_off_is_back_at_once(pair: Lab) -> None:

@@ -108,6 +108,7 @@ async def test_a_node_keeps_off_for_as_long_as_it_was_told(pair: Lab) -> None:
 async def test_what_was_taken_by_order_is_kept_until_it_is_lost(pair: Lab) -> None:
     await run_all(pair, 'preemption = "preempt"\n')
     preferred, [other] = await owner_and_others(pair)
+    await until(lambda: is_in(other, "backup"), what="the other node has heard of the group")
     assert (await on_group(other, "TakeOver")).error == ""
     await other.kill_ipfod(signal.SIGKILL)
     await other.start_ipfod()
