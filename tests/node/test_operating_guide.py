@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
+from guide import Step, steps, without_figures
 from orders import UNNOTICED_MS
 from scenario import configure, on_node, until
 
@@ -16,43 +16,8 @@ from node.package import ROOT
 
 GUIDE = (ROOT / "docs/operating.md").read_text()
 VIPS = ("192.168.3.10", "192.168.3.11")
-PROMPT = re.compile(r"    (node[12])# (.*)")
-ALONE = "<!-- ipfod is stopped on node2 -->"
+ALONE = "ipfod is stopped on node2"
 REBOOT = "systemctl reboot"
-
-
-@dataclass(frozen=True)
-class Step:
-    """A command, where it is typed, and what is printed."""
-
-    node: str
-    command: str
-    printed: str
-    alone: bool = False
-
-
-def steps(text: str) -> Iterator[Step]:
-    """The commands of the guide in its order."""
-    for section in text.split("\n## "):
-        lines = iter(section.splitlines())
-        alone = False
-        found: list[Step] = []
-        for line in lines:
-            alone = alone or line == ALONE
-            if prompt := PROMPT.fullmatch(line):
-                found.append(Step(prompt[1], prompt[2], "", alone))
-            elif line.startswith("    ") and found:
-                last = found.pop()
-                found.append(Step(last.node, last.command, f"{last.printed}{line[4:]}\n", last.alone))
-        yield from found
-
-
-def without_figures(text: str) -> list[str]:
-    """What is printed, without what differs each time: times, spans, process IDs, widths of columns."""
-    text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}", "TIME", text)
-    text = re.sub(r"\b\d+ (ms|s|min)\b", "SPAN", text)
-    text = re.sub(r"\(pid \d+\)", "(pid)", text)
-    return [" ".join(line.split()) for line in text.splitlines() if line]
 
 
 async def typed(node: BootedNode, step: Step) -> None:
@@ -90,10 +55,10 @@ async def test_each_task_is_done_by_its_commands_and_costs_no_packet(pair: Boote
 
 
 async def one(nodes: Mapping[str, BootedNode], step: Step) -> None:
-    node = nodes[step.node]
+    node = nodes[step.where]
     if step.command == REBOOT:
         await node.reboot()
-    elif step.alone:
+    elif step.note == ALONE:
         await nodes["node2"].systemctl("stop", "ipfod", check=True)
         await typed(node, step)
         await nodes["node2"].systemctl("start", "ipfod", check=True)
