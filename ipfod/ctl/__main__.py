@@ -7,11 +7,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from ipfod import __version__
 from ipfod.ctl.console import Console, complain, open_console
 from ipfod.ctl.durations import seconds, since_usec
 from ipfod.ctl.failures import CommandFailed, ConfigurationRefused, Exit
+from ipfod.ctl.text import printable
 from ipfod.errors import IpfodError
 
 HISTORY_SHOWN = 50
@@ -141,8 +143,15 @@ def _order(options: argparse.Namespace, console: Console) -> Exit:
     raise AssertionError(options.command)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Repeats in its complaints what it was given; that goes to a terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ipfoctl",
         description="Show and steer IP failover on this node.",
         epilog=EXIT_CODES,

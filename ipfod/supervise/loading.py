@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ipfod.config.load import load_directory, load_file
+from ipfod.config.load import load_directory, load_file, shown_path
 from ipfod.config.model import Complaint, Failover
 from ipfod.keepalived.files import write_atomically
 from ipfod.scripts import script_complaints
@@ -32,7 +32,9 @@ def load(directory: Path, environ: Mapping[str, str], accepted: Path) -> Loading
         complaints += unsafe
         if not unsafe:
             usable.append(failover)
-    bad = [path for path in loaded.files if str(path) not in {failover.source.file for failover in usable}]
+    bad = [
+        path for path in loaded.files if shown_path(path) not in {failover.source.file for failover in usable}
+    ]
     taken = {failover.name for failover in usable}
     old = [last for path in bad if (last := _last_usable(path, accepted)) and last.name not in taken]
     return Loading((*usable, *old), tuple(complaints), frozenset(failover.name for failover in old))
