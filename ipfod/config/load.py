@@ -52,7 +52,7 @@ def load_text(text: bytes, file: str, default_name: str, kind: Literal["toml", "
 
 def load_file(path: Path) -> Result:
     """Read a `.toml` or `.env` file, named by its stem unless it says otherwise."""
-    shown = _shown(path)
+    shown = shown_path(path)
     match path.suffix:
         case ".toml":
             kind: Literal["toml", "env"] = "toml"
@@ -92,7 +92,9 @@ def load_directory(directory: Path, environ: Mapping[str, str]) -> Loaded:
     except OSError as error:
         names, listed = [], False
         what = f"cannot be listed: {error.strerror}"
-        results.append((None, (Complaint(_shown(directory), 1, "file", what, "a directory that can be read"),)))
+        results.append(
+            (None, (Complaint(shown_path(directory), 1, "file", what, "a directory that can be read"),))
+        )
     files = tuple(directory / name for name in names)
     results += map(load_file, files)
     environment = load_environment(environ)
@@ -127,7 +129,7 @@ def _is_configuration(name: str) -> bool:
     return not name.startswith(".") and name.endswith((".toml", ".env"))
 
 
-def _shown(path: Path) -> str:
+def shown_path(path: Path) -> str:
     """A path that may hold any bytes, on one printable line."""
     text = os.fsencode(path).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

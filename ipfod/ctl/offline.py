@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ipfod.config import env
-from ipfod.config.load import load_directory, load_file
+from ipfod.config.load import load_directory, load_file, shown_path
 from ipfod.config.model import Address, Complaint, Failover
 from ipfod.config.reading import Complaints, Setting
 from ipfod.errors import Failed
@@ -80,7 +80,7 @@ def _named(files: Sequence[Path]) -> Read:
         complaints += found
         if failover is not None and by_name.setdefault(failover.name, failover) is not failover:
             complaints.append(_same_name(by_name[failover.name], failover))
-    return [str(path) for path in paths], list(by_name.values()), complaints
+    return [shown_path(path) for path in paths], list(by_name.values()), complaints
 
 
 def _same_name(first: Failover, second: Failover) -> Complaint:
@@ -91,7 +91,11 @@ def _same_name(first: Failover, second: Failover) -> Complaint:
 def _whole() -> Read:
     environ, complaints = _daemon_environment()
     loaded = load_directory(CONFIGURATION, environ)
-    return [str(path) for path in loaded.files], list(loaded.failovers), [*complaints, *loaded.complaints]
+    return (
+        [shown_path(path) for path in loaded.files],
+        list(loaded.failovers),
+        [*complaints, *loaded.complaints],
+    )
 
 
 def _daemon_environment() -> tuple[Mapping[str, str], Iterable[Complaint]]:

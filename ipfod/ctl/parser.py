@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from ipfod import __version__
 from ipfod.ctl.durations import seconds, since_usec
 from ipfod.ctl.failures import Exit
+from ipfod.ctl.text import printable
 
 COMPLETE = "_complete"  # what shells call on Tab; not shown, see completion.py
 HISTORY_SHOWN = 50
@@ -52,9 +54,16 @@ ABOUT = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """Repeats in its complaints what it was given; that goes to a terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
 def command_line() -> argparse.ArgumentParser:
     """The parser of the whole command line, with all commands."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ipfoctl",
         description="Show and steer IP failover on this node.",
         epilog=EXIT_CODES,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ipfod.config.load import load_directory, load_file
+from ipfod.config.load import load_directory, load_file, shown_path
 from ipfod.config.model import Complaint, Failover
 from ipfod.keepalived.files import write_atomically
 from ipfod.scripts import script_complaints
@@ -41,9 +41,9 @@ def load(
             usable.append(failover)
     known = {failover.source.file: failover for failover in before}
     files = loaded.files if loaded.listed else _files_before(directory, known, accepted)
-    bad = [path for path in files if str(path) not in {failover.source.file for failover in usable}]
+    bad = [path for path in files if shown_path(path) not in {failover.source.file for failover in usable}]
     taken = {failover.name for failover in usable}
-    last_usable = (_last_usable(path, accepted) or known.get(str(path)) for path in bad)
+    last_usable = (_last_usable(path, accepted) or known.get(shown_path(path)) for path in bad)
     old = [last for last in last_usable if last is not None and last.name not in taken]
     return Loading((*usable, *old), tuple(complaints), frozenset(failover.name for failover in old))
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import stat
 import sys
+import time
+from random import Random
 
 from orders import VIP, owner_and_others, run_all
-from scenario import PORT, no_traceback, on_node
+from scenario import PORT, configure, each_on_one, group, listed, no_traceback, on_node, status, until
 
+from ipfod.keepalived.fifo import parse
 from ipfod.lab.lab import CLIENT_INTERFACE, Lab
 from ipfod.lab.node import Node
 
@@ -54,10 +59,16 @@ while True:
 """
 
 
+# A thousand calls in one go, again when all are answered; the bus takes some of them back as too many.
+BURST = FLOOD.replace("k=50", "k=1000")
+WATCHDOG_S = 3.0
+OPTIONS = f'monitor_port = {PORT}\npreemption = "preempt"\n'
+
+
 async def begin(lab: Lab) -> None:
     for node in lab.nodes:
         await node.start_service(PORT)
-    await run_all(lab, f'monitor_port = {PORT}\npreemption = "preempt"\n')
+    await run_all(lab, OPTIONS)
     await asyncio.sleep(0.5)
 
 
@@ -87,6 +98,121 @@ async def test_strangers_who_call_without_end_change_no_outage(pair: Lab) -> Non
     assert (await owner.ipfoctl("history", "--limit", "1")).returncode == 0
     assert all(client.returncode is None for client in clients)
     assert no_traceback(owner.log())
+
+
+async def longest_silence(node: Node) -> float:
+    """The longest time, in seconds, for which a daemon did not answer its watchdog; until it is cancelled."""
+    notify = node._notify
+    assert notify is not None
+    worst, heard, since = 0.0, 0, time.monotonic()
+    try:
+        while True:
+            await asyncio.sleep(0.02)
+            worst = max(worst, time.monotonic() - since)
+            if (count := notify.messages.count("WATCHDOG=1")) > heard:
+                heard, since = count, time.monotonic()
+    except asyncio.CancelledError:
+        assert heard, "the watchdog was never answered"
+        return worst
+
+
+async def test_a_thousand_calls_at_once_change_no_outage_and_keep_no_watchdog_waiting(pair: Lab) -> None:
+    configure(pair.nodes, f'virtual_ips = "{VIP}"\n{listed(pair)}\n{OPTIONS}')
+    for node in pair.nodes:
+        await node.start_service(PORT)
+        await node.start_ipfod(env={"WATCHDOG_USEC": str(int(WATCHDOG_S * 1e6))})
+    await each_on_one(pair, [VIP])
+    owner, _ = await owner_and_others(pair)
+    async with pair.meter([VIP]) as meter:
+        await service_dies_and_is_back(pair, owner)
+    alone_ms = meter.result().longest_ms
+    silence = [asyncio.create_task(longest_silence(node)) for node in pair.nodes]
+    clients = [
+        await node.spawn([sys.executable, "-c", BURST], env={"AS": str(NOBODY)}, lines=True)
+        for node in pair.nodes
+    ]
+    for client in clients:
+        assert await client.line() == "started", client.output()
+    async with pair.meter([VIP]) as meter:
+        await service_dies_and_is_back(pair, owner)
+    for task in silence:
+        task.cancel()
+    silent_s = max(await asyncio.gather(*silence))
+    besieged_ms = meter.result().longest_ms
+    print(f"alone {alone_ms:.0f} ms, with a thousand calls {besieged_ms:.0f} ms, silent {silent_s:.2f} s")
+    assert besieged_ms <= alone_ms + QUICK_MS
+    assert silent_s < WATCHDOG_S
+    assert all(client.returncode is None for client in clients)
+    for node in pair.nodes:
+        assert no_traceback(node.log())
+
+
+def spoilt(random: Random, line: bytes) -> bytes:
+    """A line of keepalived's with other bytes, cut, doubled, or noise; never one about the group itself."""
+    while True:
+        data = bytearray(random.choice((line, line + line, random.randbytes(random.randrange(80)))))
+        for _ in range(random.randrange(1, 4)):
+            if data:
+                data[random.randrange(len(data))] = random.randrange(256)
+        made = bytes(data[: random.randrange(len(data) + 1)]).replace(b"\n", b"")
+        found = parse(made)
+        if found is None or found.name != "web_VIP_1":
+            return made + b"\n"
+
+
+async def test_garbage_in_the_files_beside_keepalived_is_passed_over(single: Lab) -> None:
+    """Only root can write there; what he does by mistake ends nothing, and the next notification counts."""
+    await begin(single)
+    [node] = single.nodes
+    here = node.inside("/run/ipfod/web")
+    for path in (here, here / "track"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    for path in (here / "notify.fifo", here / "keepalived.conf", here / "track/web_VIP_1"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    random = Random(4711)
+    line = b'INSTANCE "web_VIP_1" FAULT 0'
+    descriptor = os.open(here / "notify.fifo", os.O_RDWR | os.O_NONBLOCK)
+    try:
+        for _ in range(100):  # a hundred lines are less than the FIFO holds
+            os.write(descriptor, b"".join(spoilt(random, line) for _ in range(100)))
+            await asyncio.sleep(0.01)
+        os.write(descriptor, b"\n")
+    finally:
+        os.close(descriptor)
+    for content in (b"", b"abc", b"\x00\xff" * 2000, b"9" * 5000, "\u0661".encode()):
+        (here / "track/web_VIP_1").write_bytes(content)
+        (here / "track/nobody's").write_bytes(content)
+        (here / "keepalived.json").write_bytes(content)
+        await asyncio.sleep(0.05)
+    assert (await group(node, "web_VIP_1"))["state"] == "master"
+    assert await single.holders(VIP) == [node]
+    await node.stop_service(PORT)
+
+    async def in_fault() -> bool:
+        return (await group(node, "web_VIP_1"))["state"] == "fault" and await single.holders(VIP) == []
+
+    await until(in_fault, what="the failed check counts")
+    await node.start_service(PORT)
+    await on_node(single, node, [VIP])
+    assert no_traceback(node.log())
+
+
+async def test_what_would_upset_a_terminal_is_no_reason(single: Lab) -> None:
+    """Reasons are shown by ipfoctl, kept over reboots and written to the journal: they are one line."""
+    await begin(single)
+    [node] = single.nodes
+    where = ("org.ipfod.Ipfod1", "/org/ipfod/Ipfod1", "org.ipfod.Ipfod1.Manager", "EnterMaintenance", "st")
+    for reason in ("\x1b[2J", "a\nb", "a\rb", "\u202egnirts", "\u2028", "\x9b31m", "x" * 10_000):
+        done = await node.bus("call", *where, reason, "0")
+        assert done.returncode != 0
+        assert "the reason is not one line of at most " in done.stderr
+    document = await status(node)
+    assert (document["maintenance"], document["maintenance_reason"]) == (False, "")
+    assert await single.holders(VIP) == [node]
+    assert all(line.isprintable() for line in node.log().splitlines())
+    assert (await node.bus("call", *where, "caf\u00e9: $(id) %s {0} 'q'", "0")).returncode == 0
+    assert (await status(node))["maintenance_reason"] == "caf\u00e9: $(id) %s {0} 'q'"
+    assert "caf\u00e9: $(id) %s {0} 'q'" in (await node.ipfoctl("status")).stdout
 
 
 async def test_garbage_on_the_wire_changes_no_outage(pair: Lab) -> None:

@@ -40,6 +40,14 @@ def ipfoctl(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
+def test_what_makes_no_sense_is_repeated_without_what_upsets_a_terminal() -> None:
+    for arguments in (["reload", "\x1b[31mx"], ["\x1b[31mx"], ["plan", "--nodes", "\x1b[31mx"]):
+        done = ipfoctl(*arguments)
+        assert done.returncode == 2
+        assert "31mx" in done.stderr
+        assert "\x1b" not in done.stderr
+
+
 @pytest.fixture
 def good_file(tmp_path: Path) -> Path:
     path = tmp_path / "web.toml"

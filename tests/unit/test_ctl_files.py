@@ -133,6 +133,14 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs a mount namespace")
+def test_a_file_with_a_strange_name_is_not_called_fine_beside_its_fault(tmp_path: Path) -> None:
+    done = ipfoctl(tmp_path, "check", "a\x1b[31m.toml")
+    assert done.returncode == 1
+    assert done.stdout.startswith("a\\x1b[31m.toml:1: file: cannot be read: ")
+    assert "fine" not in done.stdout
+    assert "\x1b" not in done.stdout
+
+
 def test_without_a_file_the_node_s_configuration_and_the_daemon_s_environment_are_checked(
     tmp_path: Path,
 ) -> None:
