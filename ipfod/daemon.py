@@ -79,7 +79,9 @@ class Daemon:
         self._rivals = RivalWatch(self._node.groups, self._emit, lambda key: self._fleet.steer_group(key))
         self._wire = Wire(self._emit, self._rivals, self._blocking.heard)
         self._duplicates = DuplicateWatch(self._node, self._wire.voices, self._emit)
-        self._silence = SilenceWatch(self._node, self._wire.voices, self._netlink.remove, self._emit)
+        self._silence = SilenceWatch(
+            self._node, self._wire.voices, self._wire.missed_within, self._netlink.remove, self._emit
+        )
         self._metrics = Metrics(self._node, self._emit)
         self._addresses_changed = asyncio.Event()
         self._ending = asyncio.Event()

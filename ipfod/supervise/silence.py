@@ -27,6 +27,7 @@ SCOPE = "silence"
 # keepalived gives way within 2 ms after a peer's advert (measured, 2.2.7); less than the usual interval.
 GIVES_WAY_S = 0.05
 LOOK_AGAIN_S = 0.25
+FLOODED_S = 1.0
 # A peer takes over after three; one that hears this node and is preferred does it at once.
 SILENT_INTERVALS = 2
 WAITING = ("S", "I")  # proc_pid_stat(5); a process that is stopped, starved or in a loop has other letters
@@ -39,12 +40,15 @@ class SilenceWatch:
         self,
         node: Node,
         speaking: Speaking,
+        missed_within: Callable[[GroupKey, float], bool],
         remove: Callable[[Iterable[InterfaceAddress]], Awaitable[tuple[InterfaceAddress, ...]]],
         emit: Callable[[Event], None],
     ) -> None:
-        """`speaking` answers who advertises a group now, this node among them."""
+        """`speaking` answers who advertises a group now, this node among them; `missed_within`, whether adverts
+        of it may have been missed in the last seconds."""
         self._node = node
         self._speaking = speaking
+        self._missed_within = missed_within
         self._remove = remove
         self._emit = emit
         self._hung: set[GroupKey] = set()
@@ -83,7 +87,10 @@ class SilenceWatch:
         voices = [voice for voice in self._speaking(key) if not is_foreign(voice, status.group)]
         own = next((voice for voice in voices if voice.advert.source == status.group.source), None)
         silent = own is None or now > own.last_s + SILENT_INTERVALS * own.interval_s
-        return silent and len(voices) > (own is not None) and self._does_nothing(key)
+        if not silent or len(voices) == (own is not None):
+            return False
+        # In a flood of adverts keepalived is as busy as one that is in a loop, and its own are lost among them.
+        return self._does_nothing(key) and not self._missed_within(key, FLOODED_S)
 
     def _does_nothing(self, key: GroupKey) -> bool:
         """Whether no keepalived waits for adverts. One whose own are dropped on their way out does wait."""

@@ -54,6 +54,9 @@ class _Segment:
         if self._listener is not None:
             self._listener.catch_up()
 
+    def missed_within(self, seconds: float) -> bool:
+        return self._listener is not None and self._listener.missed_within(seconds)
+
     def current(self, ip_version: int, virtual_router_id: int) -> MasterChange:
         return self._masters.current(ip_version, virtual_router_id)
 
@@ -175,6 +178,11 @@ class Wire:
             return ()
         now = asyncio.get_running_loop().time()
         return self._segments[place[0]].voices.speaking(*place[1:], now)
+
+    def missed_within(self, key: GroupKey, seconds: float) -> bool:
+        """Whether adverts of a group may have been missed lately: there were more than could be heard."""
+        place = self._places.get(key)
+        return place is not None and self._segments[place[0]].missed_within(seconds)
 
     def tell_again(self, key: GroupKey) -> None:
         """What adverts of a group mean to this node has changed: none is a mere repetition."""

@@ -45,6 +45,7 @@ _SAME_FROM_IPV4, _SAME_FROM_IPV6 = 12, 7
 _ETH_P_ALL = 0x0003
 _SOL_PACKET = 263
 _PACKET_ADD_MEMBERSHIP, _PACKET_MR_MULTICAST = 1, 0
+_PACKET_STATISTICS, _STATISTICS = 6, struct.Struct("II")
 _SO_RCVBUFFORCE = 33
 # The frames of 224.0.0.18 and ff02::12: RFC 1112 section 6.4, RFC 2464 section 7
 _GROUP_MACS = (bytes.fromhex("01005e000012"), bytes.fromhex("333300000012"))
@@ -68,6 +69,7 @@ class Listener:
         self._socket: socket.socket | None = None
         self._rest: asyncio.TimerHandle | None = None
         self._next_turn_s = 0.0
+        self._missed_s = float("-inf")
         self._known: tuple[dict[bytes, Heard], dict[bytes, Heard]] = ({}, {})  # came in, went out
         self._batch = Datagrams(_BATCH_PACKETS, _PACKET_BYTES)
         self._waiting: Iterator[tuple[bytes, bool]] = iter(())  # and whether this node sent it
@@ -100,6 +102,17 @@ class Listener:
     def catch_up(self) -> None:
         """Hear now what already waits: before silence is judged, or when somebody waits for news."""
         self._read(_CATCH_UP_PACKETS)
+
+    def missed_within(self, seconds: float) -> bool:
+        """Whether the kernel had to drop adverts lately for want of room: then silence means nothing."""
+        if self._socket is None:
+            return False
+        now = asyncio.get_running_loop().time()
+        statistics = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
+        _, dropped = _STATISTICS.unpack(statistics)  # since it was asked for last
+        if dropped:
+            self._missed_s = now
+        return now < self._missed_s + seconds
 
     def _turn(self) -> None:
         """Hear what waits, woken by an advert or by the timer."""

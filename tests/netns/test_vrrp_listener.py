@@ -313,6 +313,19 @@ async def test_adverts_in_turns_are_all_heard_in_order(cable: Cable) -> None:
         await ears.hear(lambda each: each.advert == LAST)
 
 
+async def test_adverts_that_there_was_no_room_for_are_known_of(cable: Cable) -> None:
+    with Ears(cable.node, interface="x0") as ears:
+        assert not ears.listener.missed_within(1.0)
+        packet = build_packet(ADVERT)
+        for _ in range(20000):  # while the loop cannot turn; there is room for a few thousand
+            cable.send(packet)
+        assert ears.listener.missed_within(1.0)
+        ears.listener.catch_up()
+        assert ears.listener.missed_within(1.0)
+        await asyncio.sleep(0.3)
+        assert not ears.listener.missed_within(0.2)
+
+
 async def test_what_waits_can_be_heard_without_waiting_for_the_loop(cable: Cable) -> None:
     with Ears(cable.node, interface="x0") as ears:
         cable.send(build_packet(ADVERT))
