@@ -72,7 +72,7 @@ PARTS = {
     "ipfod-keepalived@.service": Part(
         (r"/usr/sbin/keepalived\b.*", r"\S*/ip\b.*"),
         frozenset({"/run/ipfod/web/vrrp.pid", "/run/ipfod/web/notify.fifo"}),
-        ("/run/ipfod/web/", "/run/bfd.pid", "/dev/null"),
+        ("/run/ipfod/web/", "/run/bfd.pid", "/dev/null", "/proc/self/oom_score_adj"),
     ),
     "ipfod-cleanup.service": Part(
         ("/usr/bin/ipfod cleanup",), frozenset({"/var/lib/ipfod/state.json", "/run/ipfod"}), OWN
