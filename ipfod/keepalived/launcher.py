@@ -171,9 +171,12 @@ class PlainLauncher:
         pid = await self.running()
         if not pid:
             raise Failed("keepalived: does not run", hint="ipfoctl status says why")
-        with contextlib.suppress(OSError):  # one that a systemd unit started has no log file
-            if self._files.log.stat().st_size > LOG_MAX_BYTES:
-                os.truncate(self._files.log, 0)
+        with (
+            contextlib.suppress(OSError),  # one that a systemd unit started has no log file
+            open(self._files.log, "ab", opener=open_regular) as log,
+        ):
+            if os.fstat(log.fileno()).st_size > LOG_MAX_BYTES:
+                log.truncate(0)
         try:
             os.kill(pid, signal.SIGHUP)
         except ProcessLookupError as error:

@@ -45,6 +45,8 @@ def wrapper(failover: Failover, files: KeepalivedFiles) -> str:
         "# Written by ipfod; changes are overwritten. keepalived runs this when a VRRP instance changes.\n"
         "# keepalived's TMPDIR is closed to others, and its NOTIFY_SOCKET is not for scripts.\n"
         "cd /\n"
+        "# keepalived is the last to be killed when memory runs out; a script is like any other program.\n"
+        "{ echo 0 >/proc/self/oom_score_adj; } 2>/dev/null\n"
         f'env --ignore-environment {variables} timeout --kill-after={KILL_AFTER_S} {TIME_S} {script} "$@"\n'
         "ended=$?\n"
         "# Opened in both directions a FIFO is not waited for, unless it is full because nobody reads it.\n"

@@ -74,7 +74,7 @@ class Chronicle:
             await asyncio.to_thread(write, self._file, transitions)
         except Failed as error:
             self._anew = True
-            hint = "free some space; what happens is kept in memory and written then"
+            hint = "see that it can be written and the disk has room; it is kept in memory and written then"
             problem = Problem(ProblemCode.STATE_DAMAGED, str(self._file), error.text, hint)
             self._emit(ProblemsSeen(SCOPE, (problem,)))
             return False

@@ -108,22 +108,32 @@ async def begin(lab: Lab) -> None:
 
 
 async def hit(lab: Lab, owner: Node, victim: Victim, number: signal.Signals, stopped_s: float) -> Outcome:
-    """Do it to a node, and wait until all is right again."""
+    """Send a signal to it on a node, and wait until all is right again."""
+
+    async def fault() -> float:
+        pids = [str(pid) for pid in victim.pids(owner)]
+        assert pids, victim.name
+        clock = time.monotonic()
+        await owner.run(["kill", f"-{number.name}", *pids], check=True)
+        if number is signal.SIGSTOP:
+            await asyncio.sleep(stopped_s)
+            await owner.run(["kill", "-CONT", *pids], check=True)
+            clock = time.monotonic()
+        elif victim.again is not None:
+            await victim.again(owner)
+        return clock
+
+    return await cost(lab, owner, fault, f"{number.name} to {victim.name}")
+
+
+async def cost(lab: Lab, owner: Node, fault: Callable[[], Awaitable[float]], what: str) -> Outcome:
+    """What a fault on a node costs until all is right again; it answers from when on that may be, monotonic."""
     began = time.time()
     async with AddressWatch(lab.nodes) as watch:
         async with lab.meter(VIPS, interval_ms=5) as meter:
             await asyncio.sleep(0.1)
-            pids = [str(pid) for pid in victim.pids(owner)]
-            assert pids, victim.name
-            clock = time.monotonic()
-            await owner.run(["kill", f"-{number.name}", *pids], check=True)
-            if number is signal.SIGSTOP:
-                await asyncio.sleep(stopped_s)
-                await owner.run(["kill", "-CONT", *pids], check=True)
-                clock = time.monotonic()
-            elif victim.again is not None:
-                await victim.again(owner)
-            await until(lambda: right(lab), what=f"all is right after {number.name} to {victim.name}")
+            clock = await fault()
+            await until(lambda: right(lab), what=f"all is right after {what}")
             right_again_s = time.monotonic() - clock
             await asyncio.sleep(0.5)
         assert watch.doubles(since=began, longer_than_s=TWICE_S) == []

@@ -184,6 +184,19 @@ async def test_a_long_log_is_cut_at_the_next_reload_and_goes_on_from_there(
     assert await keepalived.running() == pid
 
 
+async def test_nothing_else_is_cut_in_the_place_of_the_log(
+    keepalived: PlainLauncher, files: KeepalivedFiles, tmp_path: Path
+) -> None:
+    await keepalived.start()
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"x" * (LOG_MAX_BYTES + 1))
+    for plant in (files.log.symlink_to, files.log.hardlink_to):
+        files.log.unlink()
+        plant(precious)
+        await keepalived.reload()
+        assert precious.stat().st_size == LOG_MAX_BYTES + 1
+
+
 async def test_the_number_of_the_dump_signal_is_a_real_time_signal() -> None:
     assert signal.SIGRTMIN <= await dump_signal() <= signal.SIGRTMAX
 

@@ -1,4 +1,4 @@
-"""The control group (cgroup v2) of a booted node, which goes when the node or this process has gone."""
+"""Control groups for tests, of a booted node first of all, which go when it or this process has gone."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ from pathlib import Path
 from ipfod.errors import Failed
 from ipfod.lab.program import start_process
 
-HIERARCHY = "/sys/fs/cgroup"  # where janitor and node mount cgroup v2, in mount namespaces of their own
+HIERARCHY = "/sys/fs/cgroup"  # where janitor and node mount them, in mount namespaces of their own
 PREFIX = "ipfod-test-"
 # Control groups are in no namespace that would end with its processes. So somebody has to stay who removes
 # them: the pipe ends when this process does, by whatever death. The node's processes may still be dying then.
 JANITOR = """
-mount -t cgroup2 cgroup2 /sys/fs/cgroup
-mkdir "$1"
+group=$1
+shift
+mount "$@" /sys/fs/cgroup
+mkdir "$group"
 echo ready
 read -r never || true
 for try in $(seq 200); do
-    if find "$1" -depth -type d -exec rmdir {} + 2>/dev/null; then exit 0; fi
+    if find "$group" -depth -type d -exec rmdir {} + 2>/dev/null; then exit 0; fi
     sleep 0.05
 done
-echo "$1 is still in use" >&2
+echo "$group is still in use" >&2
 exit 1
 """
 TIMEOUT_S = 20.0  # more than the janitor's tries take
@@ -34,15 +36,26 @@ TIMEOUT_S = 20.0  # more than the janitor's tries take
 class ControlGroup:
     """`path` is where a node's first process has to go, once the node has mounted cgroup v2 at HIERARCHY."""
 
+    mount: tuple[str, ...] = ("-t", "cgroup2", "cgroup2")
+
     def __init__(self, name: str) -> None:
-        [own] = [line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line[:3] == "0::"]
-        self.path = f"{HIERARCHY}{own.rstrip('/')}/{PREFIX}{os.getpid()}-{name}-{uuid.uuid4().hex[:8]}"
+        self.path = f"{HIERARCHY}{self.parent()}/{PREFIX}{os.getpid()}-{name}-{uuid.uuid4().hex[:8]}"
         self._janitor: asyncio.subprocess.Process | None = None
+
+    def parent(self) -> str:
+        """In which group it is made: this process's own."""
+        [own] = [line[3:] for line in Path("/proc/self/cgroup").read_text().splitlines() if line[:3] == "0::"]
+        return own.rstrip("/")
+
+    def file(self, name: str) -> Path:
+        """A file of the group, or "../" one beside it, as this process reaches it. Not before `start()`."""
+        assert self._janitor is not None
+        return Path(f"/proc/{self._janitor.pid}/root{self.path}") / name
 
     async def start(self) -> None:
         """Make the group. Raises Failed with what was refused."""
         pipe = subprocess.PIPE
-        argv = ["unshare", "--mount", "sh", "-ec", JANITOR, "janitor", self.path]
+        argv = ["unshare", "--mount", "sh", "-ec", JANITOR, "janitor", self.path, *self.mount]
         self._janitor = await start_process(argv, stdin=pipe, stdout=pipe, stderr=pipe)
         assert self._janitor.stdout is not None
         line = b""

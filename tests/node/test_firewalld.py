@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ PROTOCOL = 'protocol value="112" accept'
 # So many that firewalld drops everything for longer than a backup waits while it reloads.
 PORTS = "".join(f'<port port="{port}" protocol="tcp"/>' for port in range(2000, 2500))
 MANY_RULES = f"<zone><short>Public</short>{PORTS}</zone>\n"
+LONG_STOPPED_S = 30.0
 PERMITTED = 'rule family="ipv4" destination address="224.0.0.18" protocol value="vrrp" accept'
 
 
@@ -168,6 +170,51 @@ async def test_a_firewalld_that_is_hit_moves_nothing(pair: BootedLab) -> None:
         await exactly_one_throughout(pair, (first, ["sh", "-c", again]))
         assert await problems(first) == {}, number
     assert "Traceback" not in await first.journal("ipfod")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+async def test_firewalld_and_polkit_are_hit_for_long(
+    pair: BootedLab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table is what docs/reliability.md has."""
+    first, _ = await with_firewalld(pair)
+    await first.systemctl("start", "polkit", check=True)
+    rows = []
+    for unit in ("firewalld", "polkit"):
+        for number in ("TERM", "KILL", "SEGV", "STOP"):
+            longest_ms, right_again_s = await hit(pair, first, unit, number)
+            rows.append(f"| {unit} | {shown(number)} | {longest_ms:.0f} ms | {right_again_s:.1f} s |")
+    with capsys.disabled():
+        print("\n| process | signal | longest outage | right again after |\n|---|---|---|---|", *rows, sep="\n")
+    assert "Traceback" not in await first.journal("ipfod")
+
+
+async def hit(lab: BootedLab, node: BootedNode, unit: str, number: str) -> tuple[float, float]:
+    """Send a signal to a unit and start it again; the longest outage in ms, and s until all was right."""
+    before = [await history(each) for each in lab.booted]
+
+    async def right() -> bool:
+        return await has_ours(node) and (await node.ipfoctl("preemption", "web")).returncode == 0
+
+    async with lab.meter(VIPS, interval_ms=5) as meter:
+        await node.systemctl("kill", f"--signal={number}", unit, check=True)
+        await asyncio.sleep(LONG_STOPPED_S if number == "STOP" else 0.5)
+        clock = time.monotonic()
+        if number == "STOP":
+            await node.systemctl("kill", "--signal=CONT", unit, check=True)
+        await node.systemctl("reset-failed", unit)
+        await node.systemctl("start", unit, check=True)
+        await until(right, what=f"all is right after {number} to {unit}", timeout_s=60)
+        right_again_s = time.monotonic() - clock
+        await asyncio.sleep(0.5)
+    assert [await history(each) for each in lab.booted] == before, "somebody became master meanwhile"
+    assert await problems(node) == {}
+    return meter.result().longest_ms, right_again_s
+
+
+def shown(number: str) -> str:
+    return f"SIGSTOP for {LONG_STOPPED_S:g} s" if number == "STOP" else f"SIG{number}"
 
 
 async def test_what_was_permitted_already_stays_permitted(pair: BootedLab) -> None:

@@ -19,6 +19,7 @@ KEEPALIVED = "ipfod-keepalived@web.service"
 DROP_IN = "/run/systemd/system/{}.d/rights.conf"
 SCRIPT = "/usr/local/libexec/ipfod-script"
 SEEN = "/run/seen"
+CAP_SYS_RESOURCE = 24  # linux/capability.h
 
 
 def granted(unit: str) -> list[str]:
@@ -224,6 +225,23 @@ async def test_files_are_roots_and_closed_and_nobody_else_can_plant_one(pair: Bo
             assert done.returncode != 0
             assert "Permission denied" in done.stderr
     assert (await owner.run(["cat", "/run/ipfod/web/keepalived.conf"], user="daemon")).returncode != 0
+
+
+async def test_others_are_killed_first_when_memory_runs_out(pair: BootedLab) -> None:
+    owner, _ = await run_on_both(pair)
+    # Only who has this right may say so; systemd goes on without, in a container for one.
+    rights = int(re.findall(r"^CapEff:\t(\w+)$", owner.read("/proc/1/status"), re.MULTILINE)[0], 16)
+    may = bool(rights >> CAP_SYS_RESOURCE & 1)
+    names = ("OOMScoreAdjust", "OOMPolicy", "ManagedOOMPreference", "MainPID")
+    adjusted = []
+    for unit, preference in ((KEEPALIVED, "omit"), ("ipfod.service", "avoid")):
+        found = await owner.properties(unit, *names)
+        assert found["OOMPolicy"] == "continue"
+        assert found["ManagedOOMPreference"] == preference
+        adjusted.append(int(found["OOMScoreAdjust"]))
+        really = int(owner.read(f"/proc/{found['MainPID']}/oom_score_adj"))
+        assert really == (adjusted[-1] if may else 0)
+    assert -1000 < adjusted[0] < adjusted[1] < 0  # keepalived is the last
 
 
 async def answers_as_master(node: BootedNode) -> bool:

@@ -120,3 +120,16 @@ def test_without_its_fifo_it_leaves_nothing(wrapped: Wrapped) -> None:
 
 def test_a_failover_without_the_script_needs_no_wrapper() -> None:
     assert wrapper(failover('virtual_ips = "10.1.0.1"'), KeepalivedFiles(Path("/run/ipfod/web"))) == ""
+
+
+def test_a_script_is_killed_like_any_other_program_when_memory_runs_out(
+    wrapped: Wrapped, tmp_path: Path
+) -> None:
+    own, seen = Path("/proc/self/oom_score_adj"), tmp_path / "seen"
+    before = own.read_text()
+    own.write_text("500")  # to inherit; less than before would take CAP_SYS_RESOURCE
+    try:
+        assert wrapped.run(f"#!/bin/sh\ncat /proc/self/oom_score_adj >{seen}\n") is not None
+    finally:
+        own.write_text(before)
+    assert seen.read_text() == "0\n"
