@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
+from sources import MODULES, parsed, room_of
 
 from ipfod.config.load import load_text
 from ipfod.config.model import Failover
@@ -43,6 +45,17 @@ def test_the_table_has_the_promised_keys_and_variables() -> None:
 def test_every_field_of_a_failover_has_exactly_one_option() -> None:
     fields = sorted(field.name for field in dataclasses.fields(Failover) if field.name != "source")
     assert sorted(option.field for option in OPTIONS) == fields
+
+
+def test_every_field_of_a_failover_is_used_by_somebody() -> None:
+    used = {
+        node.attr
+        for path in MODULES
+        if path.name not in ("model.py", "rules.py") or room_of(path) != "config"
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.Attribute)
+    } | {"ranges", "prefix_length"}  # by properties and methods of the failover itself
+    assert {field.name for field in dataclasses.fields(Failover)} - used == set()
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: str(option.key))

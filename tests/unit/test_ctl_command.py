@@ -17,6 +17,8 @@ import pytest
 
 import ipfod
 from ipfod.ctl.__main__ import main
+from ipfod.ctl.parser import command_line
+from ipfod.ctl.topics import commands
 
 IPFOCTL = (sys.executable, "-m", "ipfod.ctl")
 TIMEOUT_S = 20
@@ -122,14 +124,19 @@ def test_the_lab_reads_its_own_options() -> None:
 # ---------------------------------------------------------------- no bus
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        *(["status"], ["history"], ["events"], ["reload"], ["preemption"], ["preemption", "web", "reset"]),
-        *(["step-down", "web"], ["take-over", "web"], ["maintenance", "on"], ["maintenance", "off"]),
-    ],
-    ids=" ".join,
+ASKING = (
+    *(["status"], ["history"], ["events"], ["reload"], ["preemption"], ["preemption", "web", "reset"]),
+    *(["step-down", "web"], ["take-over", "web"], ["maintenance", "on"], ["maintenance", "off"]),
 )
+ASKING_NOBODY = {"check", "plan", "import", "lab", "help"}
+
+
+def test_every_command_is_known_to_need_a_bus_or_none() -> None:
+    known = {parser.prog.removeprefix("ipfoctl ") for parser, _ in commands(command_line())}
+    assert known == {words[0] for words in ASKING} | ASKING_NOBODY
+
+
+@pytest.mark.parametrize("arguments", ASKING, ids=" ".join)
 def test_without_a_bus_every_command_exits_3(arguments: list[str]) -> None:
     done = ipfoctl(*arguments, **NOWHERE)
     assert (done.returncode, done.stdout) == (3, "")

@@ -12,7 +12,19 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
-from sources import MODULES, PACKAGE, ROOT, imports, is_within, module_of, own_imports, parsed, room_of, shown
+from sources import (
+    FILES,
+    MODULES,
+    PACKAGE,
+    ROOT,
+    imports,
+    is_within,
+    module_of,
+    own_imports,
+    parsed,
+    room_of,
+    shown,
+)
 
 # What every room may know of: errors, types, paths and files that belong to no room.
 COMMON = {"errors", "addresses", "paths", "files"}
@@ -117,6 +129,7 @@ IMPURE_CALLS = {
     "read_bytes",
     "write_bytes",
 }
+FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 # Run by their path, in namespaces where only the interpreter is certain.
 PROGRAMS = ("lab/init.py", "lab/echo.py", "lab/service.py")
 
@@ -262,6 +275,19 @@ def test_what_is_not_pure_is_seen() -> None:
     assert any(is_within(name, IMPURE) for name in imports(PACKAGE / "config/load.py"))
     assert impure_calls(PACKAGE / "lab/machine.py") == {"read_text", "write_text"}
     assert PACKAGE / "config/model.py" in reached(PACKAGE / "plan/placement.py")
+
+
+# ---------------------------------------------------------------- CONTRIBUTING.md
+
+
+def test_what_contributors_are_told_of_is_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    tests = {node.name for path in FILES for node in ast.walk(parsed(path)) if isinstance(node, FUNCTIONS)}
+    named = set(re.findall(r"`(test_\w+)`", text))
+    assert len(named) > 10
+    assert named <= tests
+    paths = re.findall(r"(?:ipfod|tests|docs|dbus)/[\w/.*]*\w", text)
+    assert [path for path in paths if not any(ROOT.glob(path))] == []
 
 
 # ---------------------------------------------------------------- reading imports

@@ -130,6 +130,13 @@ def test_every_member_of_the_bus_is_there_with_its_arguments(shown: dict[str, st
                 assert f"{arg.attrib['type']} {arg.attrib['name']}" in text
 
 
+def test_every_member_of_the_bus_is_in_the_document() -> None:
+    for interface, member in members():
+        section = BUS_DOCUMENT.partition(f"\n## {interface}\n")[2].partition("\n## ")[0]
+        name = member.attrib["name"]
+        assert re.search(rf"`{name}[(`]", section), f"{interface}: {name}"
+
+
 def test_every_error_and_permission_is_there_and_in_the_document(shown: dict[str, str]) -> None:
     assert set(_NAMES.values()) <= {name for name, _ in ERRORS}
     for name, means in ERRORS:
