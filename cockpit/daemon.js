@@ -160,9 +160,10 @@ export class Daemon extends EventTarget {
      * @returns {Object[]} its groups in the order of their numbers, each with its `path` and the addresses `held` here
      */
     groups(failover) {
+        const held = this.held;
         return failover.Groups.filter(path => this.objects.get(path)?.Group).map(path => {
             const group = this.objects.get(path).Group;
-            return { path, ...group, held: group.VirtualIPs.filter(address => this.held.has(address)) };
+            return { path, ...group, held: group.VirtualIPs.filter(address => held.has(address)) };
         });
     }
 

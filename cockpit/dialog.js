@@ -1,6 +1,6 @@
 /** A dialog that says what will happen, asks what has to be known for it, and does it. */
 
-import { button, element } from "./dom.js";
+import { button, byId, element } from "./dom.js";
 import { refusal } from "./words.js";
 
 let made = 0;
@@ -67,8 +67,9 @@ class Dialog {
 
     closed() {
         this.element.remove();
-        if (this.before?.isConnected)
-            this.before.focus();
+        this.before?.focus();
+        if (document.activeElement === document.body)
+            byId("title").focus(); // what was left is gone, or hidden
     }
 
     async submit(event) {
@@ -83,7 +84,7 @@ class Dialog {
             this.announce(done);
             this.element.close();
         } catch (error) {
-            this.fail(`${this.asked.subject}: ${refusal(error)}`);
+            this.fail(refusal(error, this.asked.subject));
         }
     }
 

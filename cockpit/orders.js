@@ -7,6 +7,7 @@ const HOLD_S = 300;
 const DELAY_S = 300;
 const DELAY_MAX_S = 1000;
 const HOLD_MAX_S = 4294967295; // a u of D-Bus
+const WARNINGS_MAX = 10; // of up to 255
 const REASON_MAX = 256;
 
 function good(text) {
@@ -159,7 +160,11 @@ export class Orders {
             throw new Error(`the end, ${moment(until)}, is over already`);
         const [warnings] = await this.daemon.order("", "Manager", "EnterMaintenance", [reason, until]);
         const done = `${this.node} is in maintenance${until ? ` until ${moment(until)}` : ""}.`;
-        return warnings.length ? { text: [done, ...warnings].join("\n"), kind: "warning" } : good(done);
+        if (warnings.length === 0)
+            return good(done);
+        const more = warnings.length - WARNINGS_MAX;
+        const rest = more > 0 ? [`and ${counted(more, "group")} more, see Problems`] : [];
+        return { text: [done, ...warnings.slice(0, WARNINGS_MAX), ...rest].join("\n"), kind: "warning" };
     }
 
     /** Take part again. */

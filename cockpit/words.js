@@ -55,14 +55,16 @@ export function sentence(text) {
 /**
  * Why an order was not carried out, for its reader.
  * @param {{name?: string, problem?: string, message?: string}} error of Cockpit's D-Bus client
+ * @param {string} subject what the order is about, named first
  * @returns {string} one or more sentences
  */
-export function refusal(error) {
+export function refusal(error, subject) {
     if (DENIED.includes(error.name) || error.problem === "access-denied")
-        return "You may not do this. Turn on administrative access with Cockpit's button “Limited access”, " +
+        return `${subject}: you may not do this. Turn on administrative access with Cockpit's button “Limited access”, ` +
             "or have a rule of polkit allow it.";
     if (error.problem || GONE.includes(error.name))
-        return "ipfod did not answer: it was stopped meanwhile, or the connection to the node was lost. " +
+        return `${subject}: ipfod did not answer. It was stopped meanwhile, or the connection to the node was lost. ` +
             "Whether the order was carried out shows when it is back.";
-    return sentence(error.message || "The order failed, and nobody said why");
+    const text = error.message || "the order failed, and nobody said why";
+    return sentence(text.startsWith(`${subject}: `) ? text : `${subject}: ${text}`);
 }
