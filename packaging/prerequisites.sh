@@ -16,7 +16,7 @@ if [[ ${1:-} == rpm ]]; then
     debian=(rpm rpmlint cpio selinux-policy-dev policycoreutils)
     fedora=(rpm-build rpmlint cpio systemd-rpm-macros selinux-policy-devel)
 elif [[ ${1:-} == nodes ]]; then
-    debian=(debootstrap systemd-container qemu-system-x86 cpio)
+    debian=(debootstrap systemd-container qemu-system-x86 cpio chromium chromium-driver python3-selenium)
     fedora=() # RHEL lacks most of them: those tests are skipped
 elif [[ ${1:-} == readers ]]; then
     debian=(man-db mandoc bash zsh fish)

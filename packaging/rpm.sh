@@ -39,7 +39,7 @@ export SOURCE_DATE_EPOCH
 tar --create --gzip --file "$top/sources/ipfod-$version.tar.gz" \
     --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
     --exclude=__pycache__ --transform="s,^,ipfod-$version/," \
-    LICENSE ./*.md dbus docs ipfod packaging systemd
+    LICENSE ./*.md cockpit dbus docs ipfod packaging systemd
 
 read -ra options <<<"${RPMBUILD_OPTIONS:-}"
 stand_ins=()

@@ -15,9 +15,9 @@ packages=(
     python3-dbus-next python3-pyroute2 python3-sdnotify
     iputils-ping procps libglib2.0-bin # what tests look through
 )
-# They depend on virtual packages, which debootstrap does not know. Those who manage firewall and addresses elsewhere
-# are there for tests to start.
-packages_by_apt=(polkitd firewalld iptables network-manager)
+# They depend on virtual packages, which debootstrap does not know. Those who manage firewall and addresses elsewhere,
+# and Cockpit, are there for tests to start.
+packages_by_apt=(polkitd firewalld iptables network-manager cockpit-ws cockpit-bridge cockpit-system sudo)
 
 # Nothing that a test is about, but time at each boot, or work at an hour that nobody chose.
 masked=(
@@ -35,7 +35,7 @@ apt_end "$directory"
 rm -f "$directory/etc/hostname" # of this machine, by debootstrap
 systemctl --quiet --root="$directory" mask "${masked[@]}"
 systemctl --quiet --root="$directory" disable keepalived.service firewalld.service NetworkManager.service \
-    NetworkManager-wait-online.service NetworkManager-dispatcher.service
+    NetworkManager-wait-online.service NetworkManager-dispatcher.service cockpit.socket
 systemctl --quiet --root="$directory" enable nftables.service
 mkdir -p "$directory/var/log/journal" "$directory/etc/systemd/journald.conf.d" # a journal that outlives a power cut
 printf '[Journal]\nRateLimitBurst=0\n' >"$directory/etc/systemd/journald.conf.d/every-line.conf"

@@ -20,7 +20,7 @@ from node.package import ROOT, build
 
 GUIDE = (ROOT / "docs/install.md").read_text()
 VIPS = ("192.168.3.10", "192.168.3.11", "192.168.3.12")  # those of the file in the guide
-DNF = "dnf install ./ipfod-*.noarch.rpm"
+DNF = "dnf install ./ipfod-[!c]*.noarch.rpm"
 BUILD = ["make rpm"]  # the fixture `packages` stands for it
 DESCRIBE = "--dest org.ipfod.Ipfod1 --object-path /org/ipfod/Ipfod1 --method org.ipfod.Ipfod1.Manager.Describe"
 WEB_SERVER = "web-server"  # a unit: what listens on port 80, which the guide takes for granted

@@ -22,7 +22,7 @@ from ipfod.bus.authorization import Action
 
 ROOT = Path(__file__).parents[2]
 PRIVATE = "/usr/lib/ipfod"
-PACKAGED = ("dbus", "docs", "ipfod", "packaging", "systemd")  # beside the files at the top
+PACKAGED = ("cockpit", "dbus", "docs", "ipfod", "packaging", "systemd")  # beside the files at the top
 BUNDLED = {
     "dbus-next": "dbus_next",
     "prometheus-client": "prometheus_client",
@@ -192,6 +192,20 @@ def test_what_the_system_reads_is_where_it_looks_for_it(files: frozenset[Package
     ] == []
 
 
+def test_the_page_of_cockpit_is_a_package_of_its_own(package: Path, files: frozenset[Packaged]) -> None:
+    [page] = package.parent.glob("ipfod-cockpit-*.rpm")
+    home = "/usr/share/cockpit/ipfod"
+    paths = set(rpm(page, "--queryformat", "[%{FILEMODES:perms} %{FILENAMES}\n]"))
+    sources = {f"-rw-r--r-- {home}/{path.name}" for path in (ROOT / "cockpit").iterdir()}
+    assert f"-rw-r--r-- {home}/manifest.json" in sources
+    assert {path for path in paths if path.startswith("-") and "/licenses/" not in path} == sources
+    assert not [file for file in files if "cockpit/ipfod" in file.path]
+    requires = rpm(page, "--queryformat", "[%{REQUIRENEVRS}\n]")
+    assert {f"ipfod = {ipfod.__version__}-1", "cockpit-bridge >= 239"} <= {
+        each.replace(".noarch", "") for each in requires
+    }
+
+
 def test_all_documentation_comes_along(files: frozenset[Packaged]) -> None:
     documents = {str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*") if path.is_file()}
     assert documents > {"docs/monitoring.md", "docs/monitoring/alerts.yml"}
@@ -259,10 +273,12 @@ def test_polkit_knows_the_actions_that_ipfod_asks_for() -> None:
 
 def test_rpmlint_has_nothing_to_say_against_it(package: Path) -> None:
     packaging = ROOT / "packaging"
-    argv = ["rpmlint", "-c", str(packaging / "rpmlint.toml"), str(package), str(packaging / "ipfod.spec")]
+    [page] = package.parent.glob("ipfod-cockpit-*.rpm")
+    argv = ["rpmlint", "-c", str(packaging / "rpmlint.toml"), str(package), str(page)]
+    argv.append(str(packaging / "ipfod.spec"))
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, env=away_from_home(package))
     assert [line for line in done.stdout.splitlines() if ": E: " in line] == [], done.stdout
-    assert "1 packages and 1 specfiles checked" in done.stdout, done.stderr
+    assert "2 packages and 1 specfiles checked" in done.stdout, done.stderr
 
 
 # ---------------------------------------------------------------- what it does
@@ -272,7 +288,7 @@ def test_neither_the_distributions_libraries_nor_the_environment_replace_what_is
     package: Path, tmp_path: Path
 ) -> None:
     script = f"""
-        rpm -i --nodeps ipfod-*.rpm 2>&1 | grep -iE '^(warning|error):' || :
+        rpm -i --nodeps ipfod-[0-9]*.rpm 2>&1 | grep -iE '^(warning|error):' || :
         for site in $(/usr/bin/python3 -I -c 'import site; print(*site.getsitepackages())'); do
             for name in {" ".join(BUNDLED.values())}; do
                 mkdir -p $site/$name; echo 'raise ImportError(__file__)' > $site/$name/__init__.py
@@ -299,7 +315,7 @@ def test_neither_the_distributions_libraries_nor_the_environment_replace_what_is
 
 def test_the_manual_and_completion_are_there_once_it_is_installed(package: Path, tmp_path: Path) -> None:
     script = """
-        rpm -i --nodeps ipfod-*.rpm >/dev/null 2>&1
+        rpm -i --nodeps ipfod-[0-9]*.rpm >/dev/null 2>&1
         for page in 'ipfod 8' 'ipfoctl 1' 'ipfod.toml 5' 'org.ipfod.Ipfod1 5'; do
             set -- $page
             MANWIDTH=200 man --warnings $2 $1 2>&1 | head -n 4 | tail -n 1
@@ -333,11 +349,11 @@ def test_upgrade_keeps_the_configuration_and_removal_leaves_nothing_else(
     script = """
         count() { find /usr/lib/ipfod -name "$1" | wc -l; }
         compiled() { [ "$(count '*.py')" -gt 100 ] && [ "$(count '*.py')" = "$(count '*.pyc')" ]; }
-        rpm -i --nodeps ipfod-*-0*.rpm >/dev/null 2>&1
+        rpm -i --nodeps ipfod-[0-9]*-0*.rpm >/dev/null 2>&1
         compiled
         ls -d /usr/lib/ipfod/ipfod/gone
         echo '# mine' >> /etc/sysconfig/ipfod; echo '# mine' > /etc/ipfod/web.toml
-        rpm -U --nodeps ipfod-*-1*.rpm >/dev/null 2>&1
+        rpm -U --nodeps ipfod-[0-9]*-1*.rpm >/dev/null 2>&1
         rpm -q ipfod
         compiled
         ls -d /usr/lib/ipfod/ipfod/gone || echo gone

@@ -173,5 +173,5 @@ def test_the_package_of_the_policy_is_built_where_fedoras_macros_ask_for_it(tmp_
     scripts = run([*query, "--scripts", str(package)], tmp_path)
     assert "-i /usr/share/selinux/packages/targeted/ipfod.pp.bz2" in scripts
     assert "-r ipfod" in scripts
-    [main] = set(tmp_path.glob("ipfod-*.rpm")) - {package}
+    [main] = tmp_path.glob("ipfod-[0-9]*.rpm")
     assert "ipfod-selinux = " in run([*query, "-R", str(main)], tmp_path)
