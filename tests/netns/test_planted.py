@@ -18,7 +18,7 @@ FILES = (
         f"{RUN}/{name}"
         for name in ("keepalived.conf", "keepalived.conf.new", ".keepalived.conf.tmp", "release")
     ),
-    *(f"{RUN}/{name}" for name in ("keepalived.json", "keepalived.log", "keepalived.pid", "vrrp.pid")),
+    *(f"{RUN}/{name}" for name in (".keepalived.conf.new.tmp", "keepalived.json", "keepalived.log")),
     *(f"{RUN}/track/web_VIP_1", f"{RUN}/track/.web_VIP_1.tmp", "/run/ipfod/accepted.d/web.toml"),
     *(f"{STATE}/{name}" for name in ("state.json", "state.json.new", "history", "history.new")),
 )
