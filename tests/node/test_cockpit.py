@@ -275,15 +275,7 @@ async def test_ipfod_goes_and_comes_and_the_page_is_fit_for_every_eye_and_screen
         await browser.prefer("dark")
         await until(lambda: other_than(browser, colour, light), what="the page is dark")
         await browser.screenshot(tmp_path / "dark.png")
-        await browser.resize(NARROW, 1200)
-        await until(lambda: is_narrow(browser), what="the page is narrow")
-        overflow = "const page = document.documentElement; return page.scrollWidth - page.clientWidth"
-        assert await browser.script(overflow) == 0
-        await browser.screenshot(tmp_path / "narrow.png")
-        await browser.click("//button[@aria-label='Preemption of all groups of web']")
-        overflow = "const box = document.querySelector('dialog'); return box.scrollWidth - box.clientWidth"
-        assert await browser.script(overflow) == 0
-        await browser.screenshot(tmp_path / "narrow-dialog.png")
+        await fits_a_narrow_screen(browser, tmp_path)
     finally:
         await browser.resize(1280, 900)
         await browser.prefer("light")
@@ -292,6 +284,18 @@ async def test_ipfod_goes_and_comes_and_the_page_is_fit_for_every_eye_and_screen
     assert (await page.owner.ipfoctl("reload")).returncode == 0
     await page.shows("#holders-none")
     await page.no_complaint()
+
+
+async def fits_a_narrow_screen(browser: Browser, tmp_path: Path) -> None:
+    await browser.resize(NARROW, 1200)
+    await until(lambda: is_narrow(browser), what="the page is narrow")
+    overflow = "const page = document.documentElement; return page.scrollWidth - page.clientWidth"
+    assert await browser.script(overflow) == 0
+    await browser.screenshot(tmp_path / "narrow.png")
+    await browser.click("//button[@aria-label='Preemption of all groups of web']")
+    overflow = "const box = document.querySelector('dialog'); return box.scrollWidth - box.clientWidth"
+    assert await browser.script(overflow) == 0
+    await browser.screenshot(tmp_path / "narrow-dialog.png")
 
 
 async def other_than(browser: Browser, script: str, before: str) -> bool:
