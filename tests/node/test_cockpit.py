@@ -194,12 +194,12 @@ async def test_problems_maintenance_preemption_and_take_over(
     owner = page.owner
     await page.log_in("admin")
     await page.become_administrator()
-    owner.write("/etc/ipfod/bad.toml", "virtual_ips = 7\n")
+    owner.write("/etc/ipfod/mistake.toml", "virtual_ips = 7\n")
     await owner.ipfoctl("reload")
     await page.says("configuration-invalid", "#problems")
-    await page.says("bad.toml", "#problems")
+    await page.says("mistake.toml", "#problems")
     await page.browser.screenshot(tmp_path / "problem.png")
-    await owner.run(["rm", "/etc/ipfod/bad.toml"], check=True)
+    await owner.run(["rm", "/etc/ipfod/mistake.toml"], check=True)
     assert (await owner.ipfoctl("reload")).returncode == 0
     await page.says("There are none.", "#problems")
 
