@@ -1,7 +1,8 @@
 #!/bin/bash
 # Installs the distribution's packages that a checkout needs and this machine lacks. Says nothing when it lacks none.
 # `prerequisites.sh rpm` installs those that build and judge the package, `prerequisites.sh nodes` those that boot the
-# nodes and the kernel that tests run on, `prerequisites.sh readers` those that read the manual and complete commands.
+# nodes, the kernel and the browser that tests run on, `prerequisites.sh readers` those that read the manual and
+# complete commands.
 set -euo pipefail
 
 debian=(

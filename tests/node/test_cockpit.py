@@ -194,12 +194,12 @@ async def test_problems_maintenance_preemption_and_take_over(
     owner = page.owner
     await page.log_in("admin")
     await page.become_administrator()
-    owner.write("/etc/ipfod/bad.toml", "virtual_ips = 7\n")
+    owner.write("/etc/ipfod/mistake.toml", "virtual_ips = 7\n")
     await owner.ipfoctl("reload")
     await page.says("configuration-invalid", "#problems")
-    await page.says("bad.toml", "#problems")
+    await page.says("mistake.toml", "#problems")
     await page.browser.screenshot(tmp_path / "problem.png")
-    await owner.run(["rm", "/etc/ipfod/bad.toml"], check=True)
+    await owner.run(["rm", "/etc/ipfod/mistake.toml"], check=True)
     assert (await owner.ipfoctl("reload")).returncode == 0
     await page.says("There are none.", "#problems")
 
@@ -275,15 +275,7 @@ async def test_ipfod_goes_and_comes_and_the_page_is_fit_for_every_eye_and_screen
         await browser.prefer("dark")
         await until(lambda: other_than(browser, colour, light), what="the page is dark")
         await browser.screenshot(tmp_path / "dark.png")
-        await browser.resize(NARROW, 1200)
-        await until(lambda: is_narrow(browser), what="the page is narrow")
-        overflow = "const page = document.documentElement; return page.scrollWidth - page.clientWidth"
-        assert await browser.script(overflow) == 0
-        await browser.screenshot(tmp_path / "narrow.png")
-        await browser.click("//button[@aria-label='Preemption of all groups of web']")
-        overflow = "const box = document.querySelector('dialog'); return box.scrollWidth - box.clientWidth"
-        assert await browser.script(overflow) == 0
-        await browser.screenshot(tmp_path / "narrow-dialog.png")
+        await fits_a_narrow_screen(browser, tmp_path)
     finally:
         await browser.resize(1280, 900)
         await browser.prefer("light")
@@ -292,6 +284,18 @@ async def test_ipfod_goes_and_comes_and_the_page_is_fit_for_every_eye_and_screen
     assert (await page.owner.ipfoctl("reload")).returncode == 0
     await page.shows("#holders-none")
     await page.no_complaint()
+
+
+async def fits_a_narrow_screen(browser: Browser, tmp_path: Path) -> None:
+    await browser.resize(NARROW, 1200)
+    await until(lambda: is_narrow(browser), what="the page is narrow")
+    overflow = "const page = document.documentElement; return page.scrollWidth - page.clientWidth"
+    assert await browser.script(overflow) == 0
+    await browser.screenshot(tmp_path / "narrow.png")
+    await browser.click("//button[@aria-label='Preemption of all groups of web']")
+    overflow = "const box = document.querySelector('dialog'); return box.scrollWidth - box.clientWidth"
+    assert await browser.script(overflow) == 0
+    await browser.screenshot(tmp_path / "narrow-dialog.png")
 
 
 async def other_than(browser: Browser, script: str, before: str) -> bool:
