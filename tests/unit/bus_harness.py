@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 
+import pytest_asyncio
+
 from ipfod.bus.service import Service
 from ipfod.config.model import Address, Failover, Source
 from ipfod.node.events import Event, PlanApplied
@@ -265,3 +267,13 @@ class World:
                 await asyncio.wait([seen], timeout=0.05)
             await seen
             yield watcher
+
+
+@pytest_asyncio.fixture
+async def serving() -> AsyncIterator[World]:
+    """A service on a bus of its own. A test module takes it by a name of its own: `world = serving`."""
+    with private_bus():
+        made = World()
+        await made.service.start()
+        yield made
+        await made.service.stop()

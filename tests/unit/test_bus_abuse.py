@@ -22,6 +22,7 @@ from bus_harness import (
     gdbus,
     node_with,
     private_bus,
+    serving,
 )
 from dbus_next.constants import MessageFlag, MessageType
 from dbus_next.message import Message
@@ -36,18 +37,11 @@ from ipfod.node.events import AddressesSeen, InstanceReported, ProblemsSeen
 from ipfod.node.model import Problem, ProblemCode, State
 from ipfod.plan.model import GroupKey
 
+world = serving
+
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owning the name on a system bus needs root")
 
 PATIENCE_S = 10.0
-
-
-@pytest_asyncio.fixture
-async def world() -> AsyncIterator[World]:
-    with private_bus():
-        made = World()
-        await made.service.start()
-        yield made
-        await made.service.stop()
 
 
 @pytest_asyncio.fixture

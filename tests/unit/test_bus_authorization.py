@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import pytest_asyncio
-from bus_harness import GROUP_1, NAME, NOBODY, ROOT, World, becoming, busctl, gdbus, private_bus
+from bus_harness import GROUP_1, NAME, NOBODY, ROOT, World, becoming, busctl, gdbus, serving
 from dbus_next.constants import MessageType
 from dbus_next.message import Message
 from dbus_next.signature import Variant
@@ -22,6 +22,8 @@ from ipfod.bus import authorization
 from ipfod.bus.connection import Connection, bus_call, system_bus_address
 from ipfod.bus.server import RUNNING_PER_CALLER_MAX
 from ipfod.plan.model import GroupKey
+
+world = serving
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owning the name on a system bus needs root")
 
@@ -83,15 +85,6 @@ class Polkit:
             if self.answer is not None:
                 self._bus.reply(message, *self.answer)
         self._changed.set()
-
-
-@pytest_asyncio.fixture
-async def world() -> AsyncIterator[World]:
-    with private_bus():
-        made = World()
-        await made.service.start()
-        yield made
-        await made.service.stop()
 
 
 @pytest_asyncio.fixture

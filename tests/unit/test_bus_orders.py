@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
-from bus_harness import GROUP_1, NAME, NOBODY, ROOT, World, busctl, gdbus, private_bus
+from bus_harness import GROUP_1, NAME, NOBODY, ROOT, World, busctl, gdbus, serving
 
 from ipfod.bus.interfaces import FAILOVER, GROUP, MANAGER, VIRTUAL_IP
 from ipfod.errors import Busy, Failed, InvalidRequest, IpfodError, NoSuccessor, NotFound
@@ -16,6 +14,8 @@ from ipfod.node.events import MaintenanceOrdered
 from ipfod.node.orders import Maintenance
 from ipfod.plan.model import GroupKey
 from ipfod.plan.planning import WHOLE_FAILOVER
+
+world = serving
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owning the name on a system bus needs root")
 
@@ -62,15 +62,6 @@ order = pytest.mark.parametrize(
     ORDERS,
     ids=[f"{row[1]}.{row[2]}-{number}" for number, row in enumerate(ORDERS)],
 )
-
-
-@pytest_asyncio.fixture
-async def world() -> AsyncIterator[World]:
-    with private_bus():
-        made = World()
-        await made.service.start()
-        yield made
-        await made.service.stop()
 
 
 def test_every_method_that_changes_something_is_among_these() -> None:

@@ -6,11 +6,9 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
 from xml.etree import ElementTree
 
 import pytest
-import pytest_asyncio
 from bus_harness import (
     GROUP_1,
     MISSING_CHAIN,
@@ -28,6 +26,7 @@ from bus_harness import (
     node_with,
     private_bus,
     run,
+    serving,
 )
 
 import ipfod
@@ -42,16 +41,9 @@ from ipfod.node.model import KeepalivedState, State
 from ipfod.node.node import Node
 from ipfod.plan.model import GroupKey
 
+world = serving
+
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owning the name on a system bus needs root")
-
-
-@pytest_asyncio.fixture
-async def world() -> AsyncIterator[World]:
-    with private_bus():
-        made = World()
-        await made.service.start()
-        yield made
-        await made.service.stop()
 
 
 def members(interface: ElementTree.Element) -> set[tuple[str, ...]]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from bus_harness import (
     GROUP_1,
     MISSING_CHAIN,
@@ -20,6 +18,7 @@ from bus_harness import (
     failover,
     planned,
     private_bus,
+    serving,
     watching,
 )
 
@@ -36,18 +35,11 @@ from ipfod.node.events import (
 from ipfod.node.model import CheckState, KeepalivedState, State
 from ipfod.plan.model import GroupKey
 
+world = serving
+
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owning the name on a system bus needs root")
 
 NOPREEMPT = Preemption(PreemptionMode.NOPREEMPT)
-
-
-@pytest_asyncio.fixture
-async def world() -> AsyncIterator[World]:
-    with private_bus():
-        made = World()
-        await made.service.start()
-        yield made
-        await made.service.stop()
 
 
 async def test_gdbus_sees_a_transition_with_all_that_follows_from_it(world: World) -> None:

@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from bus_harness import GROUP_1, NAME, NOBODY, OBJECTS, REPOSITORY, ROOT, VIP_10, World, busctl, private_bus
+from bus_harness import GROUP_1, NAME, NOBODY, OBJECTS, REPOSITORY, ROOT, VIP_10, World, busctl, serving
 from dbus_next.message import Message
 from dbus_next.signature import Variant
 
 from ipfod.bus import wire
 from ipfod.bus.connection import CALL_BODY_MAX, Connection, bus_call, system_bus_address
 from ipfod.bus.errors import BusError
+
+world = serving
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owning the name on a system bus needs root")
 
@@ -53,15 +55,6 @@ STANDARD_METHODS = {
     ("Peer", "GetMachineId"): "",
     ("ObjectManager", "GetManagedObjects"): "",
 }
-
-
-@pytest_asyncio.fixture
-async def world() -> AsyncIterator[World]:
-    with private_bus():
-        made = World()
-        await made.service.start()
-        yield made
-        await made.service.stop()
 
 
 @pytest_asyncio.fixture
