@@ -1,18 +1,18 @@
 #!/bin/bash
-# Every test: all.sh PYTHON. Those on booted nodes and in virtual machines wait most of the time, and so do the others:
-# both run side by side, and the output of the former comes after that of the latter.
+# Every test: all.sh PYTHON. Most of them wait most of the time, so two halves that take as long as each other run side
+# by side: those in namespaces, and all others. The output of the latter comes after that of the former.
 set -u
 python=$1
-waiting=(tests/node tests/vm)
+others=(tests/test_linters.py tests/unit tests/node tests/vm)
 
 log=$(mktemp --tmpdir ipfod-test.XXXXXXXXXX)
-"$python" -m pytest "${waiting[@]}" >"$log" 2>&1 &
+"$python" -m pytest "${others[@]}" >"$log" 2>&1 &
 trap 'kill "$!" 2>/dev/null; wait; rm -f "$log"' EXIT
 trap 'exit 130' INT TERM
 
-"$python" -m pytest "${waiting[@]/#/--ignore=}"
-others=$?
+"$python" -m pytest "${others[@]/#/--ignore=}"
+first=$?
 wait "$!"
-booted=$?
+second=$?
 cat "$log"
-((others == 0 && booted == 0))
+((first == 0 && second == 0))
