@@ -205,7 +205,7 @@ async def test_what_would_upset_a_terminal_is_no_reason(single: Lab) -> None:
     for reason in ("\x1b[2J", "a\nb", "a\rb", "\u202egnirts", "\u2028", "\x9b31m", "x" * 10_000):
         done = await node.bus("call", *where, reason, "0")
         assert done.returncode != 0
-        assert "the reason is not one line of at most " in done.stderr
+        assert "reason: is not one line of at most " in done.stderr
     document = await status(node)
     assert (document["maintenance"], document["maintenance_reason"]) == (False, "")
     assert await single.holders(VIP) == [node]

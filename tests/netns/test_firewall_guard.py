@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from scenario import configure, on_node, problems, start, until
+from scenario import configure, on_node, problems, start, status, until
 from test_firewall_refusals import OWNER
 
 from ipfod.lab.lab import Lab
@@ -73,7 +73,13 @@ async def run_on_both(lab: Lab, more: str = "") -> tuple[Node, Node]:
         configure([node], WEB.replace("PRIORITY", str(priority)) + more)
     await start(lab.nodes)
     await on_node(lab, first, VIPS)
+    await until(lambda: stands_by(second), what="the other node stands by")
     return first, second
+
+
+async def stands_by(node: Node) -> bool:
+    failovers = (await status(node))["failovers"]
+    return {group["state"] for failover in failovers for group in failover["groups"]} == {"backup"}
 
 
 async def nft(node: Node, text: str) -> None:

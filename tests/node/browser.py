@@ -37,6 +37,19 @@ if (asked.startsWith("//")) {
 CONTROL, BACKSPACE = "\ue009", "\ue003"  # of the WebDriver protocol
 START_S = 60.0  # it takes two seconds on an idle machine
 LOAD_S = 60
+STALE_TRIES = 5
+
+
+def _at_last(act: Callable[[], Any]) -> Any:
+    """Do something with an element; again if the page has replaced it between finding and doing."""
+    from selenium.common.exceptions import StaleElementReferenceException
+
+    for _ in range(STALE_TRIES):
+        try:
+            return act()
+        except StaleElementReferenceException:
+            continue
+    return act()
 
 
 class Browser:
@@ -125,7 +138,7 @@ class Browser:
 
     async def click(self, selector: str) -> None:
         """Click on the element that a CSS selector, or an XPath after "//", finds."""
-        await self.do(lambda: self._one(selector).click())
+        await self.do(lambda: _at_last(lambda: self._one(selector).click()))
 
     async def type_into(self, selector: str, text: str) -> None:
         """Replace the text of a field."""
@@ -135,7 +148,7 @@ class Browser:
             field.send_keys(CONTROL, "a")  # Selenium's clear() is no input: the page would not hear of it
             field.send_keys(text or BACKSPACE)
 
-        await self.do(enter)
+        await self.do(lambda: _at_last(enter))
 
     async def press(self, *keys: str) -> None:
         """Press keys, as a keyboard does: whatever has the focus gets them."""

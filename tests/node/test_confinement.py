@@ -45,7 +45,7 @@ def allowed(unit: str) -> frozenset[str]:
 
 
 METRICS = "127.0.0.1:9650"
-SCRIPT = "/usr/local/libexec/ipfod-fine"
+SCRIPT = "/usr/local/libexec/fine"
 EVERYTHING = (
     f'monitor_port = 8080\ncheck_script = "{SCRIPT}"\nnotify_script = "{SCRIPT}"\nscript_user = "daemon"\n'
 )
@@ -92,6 +92,7 @@ async def node(pair: BootedLab) -> AsyncIterator[BootedNode]:
     yield node
     await node.run(["sed", "-i", "-E", f"s/{LINE}/#{VARIABLE}={METRICS}/", SETTINGS], check=True)
     await node.stop_service(8080)
+    await node.run(["rm", SCRIPT], check=True)
 
 
 async def test_units_use_no_call_and_write_no_path_that_is_not_theirs(

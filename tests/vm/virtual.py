@@ -33,7 +33,7 @@ AGENT_INSIDE = "/usr/local/lib/agent.py"
 UNIT_INSIDE = "/etc/systemd/system/agent.service"
 UNIT = f"[Service]\nExecStart=/usr/bin/python3 -I {AGENT_INSIDE} /dev/ttyS1\n"
 ANSWER_MAX = 16 << 20  # bytes
-BOOT_TIMEOUT_S = 300.0  # 15 s on an idle core
+BOOT_TIMEOUT_S = 120.0  # 15 s on an idle core
 SLACK_S = 30.0  # what an answer may take beside the program's own time
 
 
@@ -52,7 +52,11 @@ class VirtualMachine:
 
     async def __aenter__(self) -> Self:
         try:
-            await self._start()
+            try:
+                await self._start()
+            except Failed:  # beside other tests an emulated processor may hang for good at boot (seen)
+                await self._cut_power()
+                await self._start()
         except BaseException:
             await self.close()
             raise
@@ -131,13 +135,16 @@ class VirtualMachine:
         return "" if self._console.closed else read_back(self._console)
 
     async def close(self) -> None:
-        """Cut the power."""
+        """Cut the power, and forget the console."""
+        await self._cut_power()
+        self._console.close()
+
+    async def _cut_power(self) -> None:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGKILL)
             await self._process.communicate()
             self._process = None
-        self._console.close()
 
 
 def _path(file: BinaryIO) -> str:
