@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +103,10 @@ async def move(lab: Lab, dice: random.Random, number: int) -> None:
         await each_on_one(lab, VIPS)
         await until(lambda: well(lab), what="all is right after a move")
     except AssertionError as error:
-        told = [
-            f"{node.name}\n{(await node.ipfoctl('status')).stdout}\n{node.log()[-3000:]}" for node in lab.nodes
-        ]
-        raise AssertionError(f"{error}\n{chr(10).join(told)}") from None
+        told = [str(error)]
+        for node in lab.nodes:
+            told += [node.name, (await node.ipfoctl("status")).stdout, node.log()[-3000:]]
+        raise AssertionError("\n".join(told)) from None
 
 
 def transitions(text: str) -> list[tuple[int, str, str]]:
@@ -142,8 +143,7 @@ async def endure(lab: Lab, dice: random.Random, moves: int, every_s: float) -> l
             before = [await taken(node) for node in lab.nodes]
     for node, client in zip(lab.nodes, clients, strict=True):
         await until(
-            lambda node=node, client=client: is_complete(node, client),  # type: ignore[misc]  # bound now
-            what=f"{node.name}: its history is what its client was told",
+            partial(is_complete, node, client), what=f"{node.name}: its history is what its client was told"
         )
         assert no_traceback(node.log())
     return list(zip(before, [await taken(node) for node in lab.nodes], strict=True))
@@ -153,10 +153,8 @@ def nothing_has_grown(found: list[tuple[Taken, Taken]]) -> None:
     for before, after in found:
         assert after.resident_kib <= before.resident_kib + GROWTH_KIB, (before, after)
         assert after.descriptors <= before.descriptors, (before, after)
-        assert after.threads <= before.threads + 1, (
-            before,
-            after,
-        )  # a pool starts its threads when it needs them
+        # A pool starts its threads when it needs them.
+        assert after.threads <= before.threads + 1, (before, after)
 
 
 async def test_nothing_grows_and_no_event_is_lost(pair: Lab) -> None:
