@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from ipfod.addresses import InterfaceAddress
 from ipfod.errors import Failed
+from ipfod.host.removal import AddressRemoval
 
 RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR = 0x1, 0x10, 0x100  # linux/rtnetlink.h
 IFF_UP, IFF_RUNNING = 0x1, 0x40  # linux/if.h
@@ -51,11 +53,13 @@ class Netlink:
     def __init__(self) -> None:
         self._worker = ThreadPoolExecutor(1, "netlink")
         self._route: Any = None
+        self._removal: AddressRemoval
         self._wake: socket.socket | None = None
 
     async def open(self, changed: Callable[[], None] | None = None) -> None:
         """Open the socket; `changed` is called on the loop after every change of links or addresses."""
         self._route = await self._call(IPRoute)
+        self._removal = await self._call(AddressRemoval)
         if changed is not None:
             kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
             self._wake = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
@@ -119,29 +123,11 @@ class Netlink:
 
     def remove_now(self, entries: tuple[InterfaceAddress, ...]) -> tuple[InterfaceAddress, ...]:
         """`remove` on the worker thread itself, for a caller that already is there (see `in_worker`)."""
-        removed = []
-        indices: dict[str, int | None] = {}
-        for entry in entries:
-            if entry.interface not in indices:
-                indices[entry.interface] = _index(entry.interface)
-            if (index := indices[entry.interface]) is not None and self._remove_one(index, entry):
-                removed.append(entry)
-        return tuple(removed)
-
-    def _remove_one(self, index: int, entry: InterfaceAddress) -> bool:
-        try:
-            self._route.addr(
-                "del",
-                index=index,
-                address=str(entry.address),
-                prefixlen=entry.prefix_length,
-                family=socket.AF_INET if entry.address.version == 4 else socket.AF_INET6,
-            )
-        except NetlinkError as error:
-            if error.code in GONE:
-                return False
-            raise
-        return True
+        codes = self._removal.remove(entries)
+        for code in codes:
+            if code not in (0, *GONE):
+                raise OSError(code, os.strerror(code))
+        return tuple(entry for entry, code in zip(entries, codes, strict=True) if not code)
 
     async def in_worker(self, function: Callable[[], T]) -> T:
         """Run a function on the worker thread, between two requests."""
@@ -161,6 +147,7 @@ class Netlink:
             self._wake = None
         if self._route is not None:
             await self._call(self._route.close)
+            await self._call(self._removal.close)
             self._route = None
         self._worker.shutdown()
 
@@ -174,10 +161,3 @@ def _first_hop(route: Any) -> int:
     """Index of the interface that a route leads over, of its first one if there are several; 0 for none."""
     hops = route.get_attr("RTA_MULTIPATH") or [{"oif": 0}]
     return int(route.get_attr("RTA_OIF") or hops[0]["oif"])
-
-
-def _index(interface: str) -> int | None:
-    try:
-        return socket.if_nametoindex(interface)
-    except OSError:
-        return None

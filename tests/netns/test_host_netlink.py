@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -199,6 +200,20 @@ async def test_4000_vips_are_taken_off(netlink: Netlink) -> None:
     many = [f"10.2.{number // 250}.{number % 250 + 1}/32" for number in range(4000)]
     add_all(many)
     assert len(await netlink.remove(entry(text) for text in many)) == 4000
+    assert on(await netlink.host()) == OWN
+
+
+async def test_addresses_are_taken_off_without_a_free_descriptor(netlink: Netlink) -> None:
+    add("10.1.0.1/32")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            os.open("/dev/null", os.O_RDONLY)
+        removed = await netlink.remove([entry("10.1.0.1/32")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert removed == (entry("10.1.0.1/32"),)
     assert on(await netlink.host()) == OWN
 
 
