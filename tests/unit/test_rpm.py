@@ -371,3 +371,27 @@ def test_upgrade_keeps_the_configuration_and_removal_leaves_nothing_else(
         "/etc/ipfod",
         "/etc/sysconfig/ipfod.rpmsave",
     ]
+
+
+def test_the_guide_upgrades_the_page_of_cockpit_too_where_it_is_installed(
+    package: Path, builder: Builder, tmp_path: Path
+) -> None:
+    packages = shutil.copytree(package.parent, tmp_path / "packages")
+    builder.build(tmp_path / "old", release=0)
+    for old in (tmp_path / "old").iterdir():
+        shutil.copy(old, packages / f"old-{old.name}")
+    section = (ROOT / "docs/install.md").read_text().partition("## Upgrade\n")[2].partition("\n## ")[0]
+    without_page, with_page = re.findall(r"dnf install (\./[^`\s]+)", section)
+    script = f"""
+        rpm -i --nodeps old-ipfod-[0-9]*.rpm old-ipfod-cockpit-*.rpm >/dev/null 2>&1
+        judge() {{
+            if rpm -U --test "$@" 2>&1 | grep -q 'needed by (installed) ipfod-cockpit'; then
+                echo refused
+            else
+                echo taken
+            fi
+        }}
+        judge {without_page}
+        judge {with_page}
+    """
+    assert in_root(packages, script, tmp_path) == ["refused", "taken"]
