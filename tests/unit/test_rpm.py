@@ -281,6 +281,15 @@ def test_rpmlint_has_nothing_to_say_against_it(package: Path) -> None:
     assert "2 packages and 1 specfiles checked" in done.stdout, done.stderr
 
 
+def test_make_rpm_installs_what_building_takes_and_nothing_that_a_test_alone_wants() -> None:
+    script = (ROOT / "packaging/prerequisites.sh").read_text()
+    builders = script.partition("== rpm ]]")[2].partition("elif")[0]
+    [installed] = re.findall(r"fedora=\((.*)\)", builders)
+    required = re.findall(r"^BuildRequires: +(\S+)", (ROOT / "packaging/ipfod.spec").read_text(), re.MULTILINE)
+    assert set(required) - set(installed.split()) == {"make", "python3"}  # which the guide takes for granted
+    assert "rpmlint" not in builders
+
+
 # ---------------------------------------------------------------- what it does
 
 
