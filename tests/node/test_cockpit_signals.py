@@ -1,7 +1,7 @@
 """What the Cockpit page makes of answers and signals in an order that only chance brings about on a node.
 
-The page is served as it is. In the place of Cockpit's own base1/cockpit.js is one that answers when the test says
-so.
+The page is served as it is. In the place of Cockpit's own base1/cockpit.js is one that answers when the test
+says so.
 """
 
 from __future__ import annotations
