@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import pytest
 import pytest_asyncio
 from scenario import group, on_node, status, until
 
