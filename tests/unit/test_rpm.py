@@ -393,14 +393,8 @@ def test_the_guide_upgrades_the_page_of_cockpit_too_where_it_is_installed(
     without_page, with_page = re.findall(r"dnf install (\./[^`\s]+)", section)
     script = f"""
         rpm -i --nodeps old-ipfod-[0-9]*.rpm old-ipfod-cockpit-*.rpm >/dev/null 2>&1
-        judge() {{
-            if rpm -U --test "$@" 2>&1 | grep -q 'needed by (installed) ipfod-cockpit'; then
-                echo refused
-            else
-                echo taken
-            fi
-        }}
-        judge {without_page}
-        judge {with_page}
+        refusals() {{ rpm -U --test "$@" 2>&1 | grep -c 'needed by (installed) ipfod-cockpit' || :; }}
+        refusals {without_page}
+        refusals {with_page}
     """
-    assert in_root(packages, script, tmp_path) == ["refused", "taken"]
+    assert in_root(packages, script, tmp_path) == ["1", "0"]
