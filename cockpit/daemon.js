@@ -7,7 +7,8 @@ const ROOT = "/org/ipfod/Ipfod1";
 const PROPERTIES = "org.freedesktop.DBus.Properties";
 const OBJECTS = "org.freedesktop.DBus.ObjectManager";
 const MANAGER = `${NAME}.Manager`;
-const CLOSED_RETRY_MS = 2000; // the connection to the node's bus broke; while ipfod is away nothing is retried
+// The connection to the node's bus broke, or ipfod is there and did not answer: nobody tells when that is over.
+const RETRY_MS = 2000;
 const ORDER_TIMEOUT_MS = 600000; // maintenance moves hundreds of groups one by one
 
 function plain(values) {
@@ -25,6 +26,7 @@ export class Daemon extends EventTarget {
         this.manager = {};
         this.objects = new Map(); // path -> {interface without NAME: {property: value}}
         this.reading = 0;
+        this.meanwhile = null; // signals that were heard since the questions were asked, while answers are due
         this.client = null;
     }
 
@@ -52,7 +54,7 @@ export class Daemon extends EventTarget {
             if (client !== this.client)
                 return;
             this.owned(false);
-            setTimeout(() => client === this.client && this.connect(), CLOSED_RETRY_MS);
+            setTimeout(() => client === this.client && this.connect(), RETRY_MS);
         });
         client.subscribe({ path_namespace: ROOT }, (path, face, member, args) => {
             if (client === this.client)
@@ -66,15 +68,20 @@ export class Daemon extends EventTarget {
             return;
         }
         this.reading += 1;
+        this.meanwhile = null;
         this.present = false;
         this.changed();
     }
 
-    /** Read everything anew. Signals from before the answers are in them, and those after are put on top. */
+    /**
+     * Read everything anew. The answers are of two moments, and may be handled after later signals: all that were heard
+     * meanwhile are put on top of them. One that is older than the answer is followed by the one that is not.
+     */
     async read() {
         this.reading += 1;
         const turn = this.reading;
         const client = this.client;
+        this.meanwhile = [];
         try {
             const [[manager], [objects]] = await Promise.all([
                 client.call(ROOT, PROPERTIES, "GetAll", [MANAGER]),
@@ -82,10 +89,12 @@ export class Daemon extends EventTarget {
             ]);
             if (turn !== this.reading)
                 return;
-            this.manager = { ...plain(manager) };
+            this.manager = plain(manager);
             this.objects = new Map();
             for (const [path, faces] of Object.entries(objects))
                 this.add(path, faces);
+            this.meanwhile.forEach(signal => this.take(...signal));
+            this.meanwhile = null;
             this.present = true;
             this.changed();
             this.dispatchEvent(new CustomEvent("back"));
@@ -94,6 +103,7 @@ export class Daemon extends EventTarget {
                 this.present = false;
                 this.changed();
                 console.warn(`ipfod: ${error.message || error.problem}`);
+                setTimeout(() => turn === this.reading && this.read(), RETRY_MS);
             }
         }
     }
@@ -111,18 +121,22 @@ export class Daemon extends EventTarget {
     }
 
     heard(path, face, member, args) {
+        if (face === MANAGER)
+            this.told(member, args);
+        this.meanwhile?.push([path, face, member, args]);
+        this.take(path, face, member, args);
+        if (this.present)
+            this.changed();
+    }
+
+    /** Have a signal's values in what is kept. */
+    take(path, face, member, args) {
         if (face === PROPERTIES && member === "PropertiesChanged")
             this.update(path, args[0], plain(args[1]));
         else if (face === OBJECTS && member === "InterfacesAdded")
             this.add(args[0], args[1]);
         else if (face === OBJECTS && member === "InterfacesRemoved")
             this.objects.delete(args[0]);
-        else if (face === MANAGER)
-            this.told(member, args);
-        else
-            return;
-        if (this.present)
-            this.changed();
     }
 
     update(path, face, values) {

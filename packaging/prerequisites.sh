@@ -1,8 +1,8 @@
 #!/bin/bash
 # Installs the distribution's packages that a checkout needs and this machine lacks. Says nothing when it lacks none.
-# `prerequisites.sh rpm` installs those that build and judge the package, `prerequisites.sh nodes` those that boot the
-# nodes, the kernel and the browser that tests run on, `prerequisites.sh readers` those that read the manual and
-# complete commands.
+# `prerequisites.sh rpm` installs those that build the package, `prerequisites.sh nodes` those that boot the nodes, the
+# kernel and the browser that tests run on, `prerequisites.sh readers` those that judge the package and its policy, read
+# the manual and complete commands.
 set -euo pipefail
 
 debian=(
@@ -14,14 +14,14 @@ fedora=(
     procps-ng kmod iptables-nft glib2 systemd strace
 )
 if [[ ${1:-} == rpm ]]; then
-    debian=(rpm rpmlint cpio selinux-policy-dev policycoreutils)
-    fedora=(rpm-build rpmlint cpio systemd-rpm-macros selinux-policy-devel)
+    debian=(rpm)
+    fedora=(rpm-build bzip2 systemd-rpm-macros selinux-policy-devel)
 elif [[ ${1:-} == nodes ]]; then
     debian=(debootstrap systemd-container qemu-system-x86 cpio chromium chromium-driver python3-selenium)
     fedora=() # RHEL lacks most of them: those tests are skipped
 elif [[ ${1:-} == readers ]]; then
-    debian=(man-db mandoc bash zsh fish)
-    fedora=(man-db mandoc bash zsh fish) # RHEL has two of them in EPEL
+    debian=(rpmlint cpio selinux-policy-dev policycoreutils man-db mandoc bash zsh fish)
+    fedora=(rpmlint cpio man-db mandoc bash zsh fish) # RHEL has some of them in EPEL alone
 fi
 
 fail() {

@@ -119,8 +119,9 @@ OPTIONS: tuple[Option, ...] = (
         None,
         values.choice(MonitorAddress),
         '"node"',
-        "Where monitor_port is connected to: the node's own address, or the virtual IP. A backup does "
-        'not hold the virtual IP; choose "vip" only where its port answers on every node.',
+        "Where monitor_port is connected to: the node's own address, one of each family that the virtual "
+        "IPs have, or the virtual IP. A backup does not hold the virtual IP; choose "
+        '"vip" only where its port answers on every node.',
     ),
     _option(
         "check_script",

@@ -9,7 +9,7 @@ from pathlib import Path
 from ipfod.config import env
 from ipfod.config.load import load_directory, load_file, shown_path
 from ipfod.config.model import Address, Complaint, Failover
-from ipfod.config.reading import Complaints, Setting
+from ipfod.config.reading import UNREADABLE, Complaints, Setting
 from ipfod.errors import Failed
 from ipfod.metrics import listen
 from ipfod.paths import CONFIGURATION
@@ -108,11 +108,14 @@ def _daemon_environment() -> tuple[Mapping[str, str], Iterable[Complaint]]:
     except OSError as error:
         complaints.add(1, "file", f"cannot be read: {error.strerror}", "a regular file that can be read")
         return {}, complaints.in_line_order()
-    reading = env.read(text, complaints)
-    for setting in reading.settings:
-        if setting.key == listen.VARIABLE and setting.value:
+    settings = env.read(text, complaints).settings
+    for setting in settings:
+        if setting.key == listen.VARIABLE and setting.value not in ("", UNREADABLE):
             _check_listen(setting, complaints)
-    return {setting.key: str(setting.value) for setting in reading.settings}, complaints.in_line_order()
+    # What a failover lacks of which a value cannot be read, nobody knows.
+    readable = all(setting.value is not UNREADABLE for setting in settings)
+    environ = {setting.key: str(setting.value) for setting in settings} if readable else {}
+    return environ, complaints.in_line_order()
 
 
 def _check_listen(setting: Setting, complaints: Complaints) -> None:

@@ -30,6 +30,9 @@ PROBLEMS_SHOWN = 10
 ENTRIES_SHOWN = 2  # of a group's virtual IPs, neighbours joined; naming the group shows them all
 SETTLE_S = 0.05  # signals of one event come together: 255 groups within 0.3 s (contract, speeds)
 AGES_S = 1.0  # how often a watched screen is drawn anew for the ages on it; the daemon is not asked
+REFUSED = "configuration-invalid"
+NONE_RUNS = "No failover runs: correct what is refused, then: ipfoctl reload"
+NONE_CONFIGURED = "No failover is configured: put a file into /etc/ipfod, then: ipfoctl reload"
 MORE = "... {left} more lines: name failovers, groups or virtual IPs to see fewer"
 WAITING = "ipfod is not running; waiting for it (Ctrl-C ends this)"
 
@@ -153,7 +156,7 @@ def rendered(
             yield line(f"  {count(len(described.problems) - shown, 'more problem')}: say --all to see each")
     if not described.failovers:
         yield line()
-        yield line("No failover is configured: put a file into /etc/ipfod, then: ipfoctl reload")
+        yield line(NONE_RUNS if any(each.code == REFUSED for each in described.problems) else NONE_CONFIGURED)
     for failover in described.failovers:
         yield line()
         yield from _head(failover)

@@ -17,7 +17,7 @@ DEFAULT_NETWORKS: tuple[Network, ...] = (IPv4Network("192.168.3.0/24"), IPv6Netw
 SUBNET_BITS = {4: 24, 6: 64}
 HOSTS = range(101, 251)  # the part of each 256 addresses that the lab picks from
 BLOCKS = 4
-ENOUGH = 16  # machines
+ENOUGH = 17  # machines: the nodes of the largest rehearsal, and the client
 
 
 class Addressing:

@@ -15,6 +15,7 @@ from pathlib import Path
 from ipfod.config.load import load_file, load_text
 from ipfod.config.model import Failover
 from ipfod.errors import Failed, InvalidConfiguration, IpfodError
+from ipfod.lab import ruleset
 from ipfod.lab.lab import DEFAULT_INTERFACE, Lab
 from ipfod.lab.moves import moves
 from ipfod.lab.node import Node
@@ -24,7 +25,14 @@ from ipfod.lab.screen import Screen
 
 NODES = 3
 NODES_MAX = 16
-PROGRAMS = ("keepalived", "nft", "dbus-daemon", "ip", "unshare", "nsenter", "setpriv", "kill")
+# With the packages of Fedora and RHEL that have them. The bus there is dbus-broker, without dbus-daemon.
+PROGRAMS = {
+    "keepalived": "keepalived",
+    "nft": "nftables",
+    "dbus-daemon": "dbus-daemon",
+    "ip": "iproute",
+    **dict.fromkeys(("unshare", "nsenter", "setpriv", "kill"), "util-linux"),
+}
 HIDDEN = ("/run", "/etc/ipfod", "/var/lib/ipfod")  # of the host's, on the nodes
 # Everything else is the default. With "preempt" a node that is back takes its virtual IPs again at once, so
 # each move starts from the same even distribution; the default, "preempt_delay 300", waits 5 minutes.
@@ -89,7 +97,8 @@ def _check_machine() -> None:
         raise Failed("only root may make network namespaces", hint="run it with sudo")
     missing = [program for program in PROGRAMS if shutil.which(program, path=ENVIRONMENT["PATH"]) is None]
     if missing:
-        hint = "`make run` in a checkout installs what it needs"
+        packages = " ".join(dict.fromkeys(PROGRAMS[program] for program in missing))
+        hint = f"dnf install {packages}; in a checkout `make run` installs what it needs"
         raise Failed(f"{', '.join(missing)}: not installed", hint=hint)
 
 
@@ -129,6 +138,11 @@ async def _rehearse(file: Path, count: int | None) -> int:
             f"{file}: names {len(listed)} nodes, and {nodes} are to be rehearsed",
             hint="list them all in `nodes` (and `unicast_peers`), or use fewer with --nodes",
         )
+    if nodes > NODES_MAX:
+        raise Failed(
+            f"{file}: {nodes} nodes are to be rehearsed, and a lab has {NODES_MAX} at most",
+            hint=f"use fewer: --nodes {NODES_MAX}",
+        )
     async with Lab(
         nodes=nodes,
         virtual_ips=failover.virtual_ips,
@@ -138,6 +152,8 @@ async def _rehearse(file: Path, count: int | None) -> int:
     ) as lab:
         for node in lab.nodes:
             _copy_scripts(node, failover)
+            if not failover.firewall_chain:
+                await node.run(["nft", *ruleset.accept_vrrp()], check=True)
         return await _play(lab, Script(failover, file.name, file.read_text()))
 
 

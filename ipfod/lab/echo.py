@@ -28,9 +28,8 @@ from array import array
 
 LINGER_S = 0.2  # after the last request: longer than any answer takes on the lab's switch
 RECEIVE_BUFFER = 4 << 20  # bytes
-MESSAGE = struct.Struct(
-    "!BBHHH8sIQ"
-)  # type, code, checksum, identifier, sequence (RFC 792, 4443); token, target, index
+# Type, code, checksum, identifier, sequence (RFC 792, RFC 4443); then ours: token, target, index.
+MESSAGE = struct.Struct("!BBHHH8sIQ")
 IPV4 = {"request": 8, "reply": 0}  # RFC 792
 IPV6 = {"request": 128, "reply": 129}  # RFC 4443 section 4
 SOL_RAW, ICMP_FILTER = 255, 1  # linux/icmp.h: a set bit keeps the type away
@@ -124,9 +123,8 @@ class Meter:
         with contextlib.suppress(BlockingIOError):
             while True:
                 data = self.sockets[version].recv(2048)
-                start = (
-                    (data[0] & 0x0F) * 4 if version == 4 else 0
-                )  # IPv4 raw sockets hand out the IP header too
+                # IPv4 raw sockets hand out the IP header too (raw(7)); its length is in words of 4 bytes.
+                start = (data[0] & 0x0F) * 4 if version == 4 else 0
                 if len(data) - start != MESSAGE.size:
                     continue
                 *_, token, number, index = MESSAGE.unpack_from(data, start)

@@ -59,9 +59,8 @@ def build_identity(name: str) -> None:
     """Give the machine a host name and a machine ID of its own (dbus-daemon asks for the latter)."""
     socket.sethostname(name)
     for path, text in (("/etc/hostname", name), ("/etc/machine-id", uuid.uuid4().hex)):
-        with contextlib.suppress(
-            OSError
-        ):  # in a container these may be mounts of their own, unlink replaces them
+        # Replaced, not overwritten: in a container these may be mounts of their own.
+        with contextlib.suppress(OSError):
             Path(path).unlink()
         Path(path).write_text(text + "\n")
 

@@ -36,8 +36,9 @@ async def _lose_node(_: Rehearsal, node: Node) -> None:
     await node.power_cut()
 
 
-# With default settings a peer of priority 242 takes over: theory says 6, 9, 9 and 306 ms. The allowances keep
-# what is promised below the 15, 30, 30 and 400 ms that ipfod's users may count on.
+# With default settings a peer of priority 242 takes over: theory says 6, 9, 9 and 306 ms. With the allowances
+# that stays below the 15, 30, 30 and 400 ms that ipfod's users may count on. What is promised has the meter's
+# resolution on top.
 PLANNED = Move("planned: SIGTERM to ipfod", _stop_ipfod, _start_ipfod, Timers.planned_ms, 8.0)
 SERVICE = Move("service death: its process is killed", _stop_service, _start_service, Timers.detected_ms, 20.0)
 KEEPALIVED = Move("keepalived killed: SIGKILL to all of it", _kill_keepalived, None, Timers.detected_ms, 20.0)

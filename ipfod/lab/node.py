@@ -107,9 +107,7 @@ class Node(Machine):
 
     # ---------------------------------------------------------------- ipfod
 
-    async def start_ipfod(
-        self, *args: str, env: Mapping[str, str] | None = None, timeout_s: float = START_TIMEOUT_S
-    ) -> Program:
+    async def start_ipfod(self, *args: str, env: Mapping[str, str] | None = None) -> Program:
         """Start the daemon and wait until it says READY. Raises Failed with its log when it does not."""
         if self.ipfod is not None and self.ipfod.returncode is None:
             raise Failed(f"{self.name}: ipfod is running already")

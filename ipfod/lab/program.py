@@ -13,9 +13,8 @@ from typing import BinaryIO
 
 from ipfod.errors import Failed
 
-PACKAGE_ROOT = Path(__file__).parents[
-    2
-]  # the machines see the host's files, so `python -m ipfod` is the same ipfod
+# The machines see the host's files, so `python -m ipfod` is the same ipfod there.
+PACKAGE_ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LC_ALL": "C.UTF-8",
@@ -139,9 +138,8 @@ class Program:
         """The program's process ID as seen from outside the machine. Raises Failed when it has ended."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(APPEAR_TIMEOUT_S):
-                while (
-                    self.returncode is None
-                ):  # nsenter forks to enter the PID namespace, a moment after its start
+                while self.returncode is None:
+                    # nsenter forks to enter the PID namespace, a moment after its start.
                     if found := children(self._process.pid):
                         return found[0]
                     await asyncio.sleep(0.001)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-TABLE = (
-    "inet",
-    "filter",
-    "input",
-)  # family, table and base chain, as Debian's and Fedora's /etc/nftables.conf name them
+# Family, table and base chain, as Debian's and Fedora's /etc/nftables.conf name them.
+USUAL = ("inet", "filter", "input")
 
 
 def base_chain(chains: Sequence[str]) -> tuple[str, str, str]:
@@ -16,7 +13,7 @@ def base_chain(chains: Sequence[str]) -> tuple[str, str, str]:
     for chain in chains:
         if len(words := chain.split()) == 3:
             return words[0], words[1], words[2]
-    return TABLE
+    return USUAL
 
 
 def ruleset(chains: Sequence[str] = ()) -> str:
@@ -39,6 +36,11 @@ def ruleset(chains: Sequence[str] = ()) -> str:
         "}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def accept_vrrp() -> list[str]:
+    """The nft arguments that let VRRP in, as whoever keeps ipfod away from the packet filter does by hand."""
+    return ["add", "rule", *USUAL, "meta", "l4proto", "vrrp", "accept"]
 
 
 def accept_port(port: int, chains: Sequence[str] = ()) -> list[str]:

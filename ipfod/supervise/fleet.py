@@ -366,4 +366,4 @@ def _correction(file: str) -> str:
     """What to do about a bad configuration; the daemon's environment is no file that could be read again."""
     if file == "environment":
         return "correct /etc/sysconfig/ipfod, then systemctl restart ipfod"
-    return "correct the file, then ipfoctl reload; what ran before runs on"
+    return "correct the file, then ipfoctl reload; what has run since the boot runs on"

@@ -103,6 +103,30 @@ preemption = "nopreempt"
     assert set((tmp_path / "checked").read_text().split()) == {"node1", "node2"}
 
 
+async def test_a_file_that_leaves_the_packet_filter_alone_finds_vrrp_let_in(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('virtual_ips = "10.20.30.40"\nmonitor_port = 0\nfirewall_chain = ""\n')
+    code, output, errors = await run("ipfod.ctl", "lab", "--config", str(file), "--nodes", "2")
+    assert (code, errors) == (0, ""), output
+
+
+def test_where_a_program_is_missing_it_names_the_package() -> None:
+    script = f'mount --bind /dev/null "$(command -v dbus-daemon)" && exec {sys.executable} -m ipfod.lab'
+    argv = ["unshare", "--mount", "sh", "-c", script]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert done.returncode == 1
+    assert done.stderr.startswith("lab: dbus-daemon: not installed (dnf install dbus-daemon; ")
+
+
+async def test_more_nodes_than_a_lab_has_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('virtual_ips = "10.0.0.1"\nreplica_count = 200\n')
+    code, output, errors = await run("ipfod.lab", "--config", str(file))
+    assert (code, output) == (1, "")
+    assert "own.toml: 200 nodes are to be rehearsed, and a lab has 16 at most" in errors
+    assert "Traceback" not in errors
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

@@ -22,10 +22,8 @@ def impose(
 
     They are skipped without root or one of the programs, and have time while what they need is to be made yet.
     """
-    missing = [program for program in programs if shutil.which(program) is None]
-    for item in items:
-        if not item.path.is_relative_to(directory):
-            continue
+    mine = [item for item in items if item.path.is_relative_to(directory)]
+    for item in mine:
         item.add_marker(mark)
         if pytest_asyncio.is_async_test(item):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
@@ -33,5 +31,11 @@ def impose(
             item.add_marker(pytest.mark.timeout(FIRST_TIMEOUT_S))
         if os.geteuid() != 0:
             item.add_marker(pytest.mark.skip(reason="needs root"))
-        elif missing:
+    need(mine, programs)
+
+
+def need(items: Iterable[pytest.Item], programs: Sequence[str]) -> None:
+    """Skip tests where one of these programs is not installed."""
+    if missing := [program for program in programs if shutil.which(program) is None]:
+        for item in items:
             item.add_marker(pytest.mark.skip(reason=f"needs {' and '.join(missing)}"))

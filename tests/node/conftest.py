@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from node import image
+from node import browser, image
 from node.booted_lab import BootedLab
-from node.conditions import impose
+from node.conditions import impose, need
 from node.package import build
 
 HERE = Path(__file__).parent
@@ -19,6 +19,7 @@ PROGRAMS = ("debootstrap", "systemd-nspawn", "rpmbuild")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     impose(items, HERE, mark="node", programs=PROGRAMS, is_made=image.is_made())
+    need([item for item in items if item.path.match(f"{HERE}/test_cockpit*.py")], browser.PROGRAMS)
 
 
 @pytest.fixture(scope="session")

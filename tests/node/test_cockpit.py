@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import pytest
 import pytest_asyncio
 from scenario import group, on_node, status, until
 
 from ipfod.lab import ruleset
-from node import browser
 from node.booted import BootedNode
 from node.booted_lab import BootedLab
 from node.browser import Browser
 from node.installed import VIPS, run_on_both
-
-MISSING = [program for program in browser.PROGRAMS if shutil.which(program) is None]
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs {' and '.join(MISSING)}")
 
 PORT = 9090
 PASSWORD = "a password of the test"

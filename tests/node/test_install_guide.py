@@ -1,4 +1,4 @@
-"""docs/install.md, done word for word on two booted nodes: its commands, in its order, do what it says."""
+"""docs/install.md and the README, done word for word on two booted nodes: their commands do what they say."""
 
 from __future__ import annotations
 
@@ -19,11 +19,18 @@ from node.booted_lab import BootedLab
 from node.package import ROOT, build
 
 GUIDE = (ROOT / "docs/install.md").read_text()
-VIPS = ("192.168.3.10", "192.168.3.11", "192.168.3.12")  # those of the file in the guide
+README = (ROOT / "README.md").read_text()
+VIPS = ("192.168.3.10", "192.168.3.11", "192.168.3.12")  # those of the file in the guide; the README has more
 DNF = "dnf install ./ipfod-[!c]*.noarch.rpm"
+DNF_PAGE = "dnf install cockpit ./ipfod-cockpit-*.noarch.rpm"
 BUILD = ["make rpm"]  # the fixture `packages` stands for it
 DESCRIBE = "--dest org.ipfod.Ipfod1 --object-path /org/ipfod/Ipfod1 --method org.ipfod.Ipfod1.Manager.Describe"
 WEB_SERVER = "web-server"  # a unit: what listens on port 80, which the guide takes for granted
+ASK_COCKPIT = """
+import ssl, urllib.request
+url = "https://127.0.0.1:9090/ipfod"
+print(urllib.request.urlopen(url, context=ssl._create_unverified_context()).status)
+"""
 
 
 def commands(block: str) -> Iterator[str]:
@@ -66,10 +73,8 @@ async def bare(nodes: BootedLab) -> AsyncIterator[BootedLab]:
     assert [str(node.own_addresses[0]) for node in nodes.booted] == ["192.168.3.101", "192.168.3.102"]
     for node in nodes.booted:
         await without_ipfod(node)
-        server = ["python3", "-m", "http.server", "80", "--directory", "/usr/share/doc"]
-        await node.run(["systemd-run", f"--unit={WEB_SERVER}", *server], check=True)
         await node.systemctl("start", "firewalld", check=True)  # as on Fedora and RHEL
-        await until(partial(listens, node), what="the service on port 80 listens")
+        await serve(node)
     yield nodes
     for node in nodes.booted:
         await without_ipfod(node)
@@ -77,9 +82,16 @@ async def bare(nodes: BootedLab) -> AsyncIterator[BootedLab]:
         await node.systemctl("reset-failed")
 
 
+async def serve(node: BootedNode) -> None:
+    server = ["python3", "-m", "http.server", "80", "--directory", "/usr/share/doc"]
+    await node.run(["systemd-run", f"--unit={WEB_SERVER}", *server], check=True)
+    await until(partial(listens, node), what="the service on port 80 listens")
+
+
 async def without_ipfod(node: BootedNode) -> None:
-    if (await node.run(["rpm", "-q", "ipfod"])).returncode == 0:
-        await node.run(["rpm", "-e", "ipfod"], check=True, timeout_s=60)
+    for package in ("ipfod-cockpit", "ipfod"):
+        if (await node.run(["rpm", "-q", package])).returncode == 0:
+            await node.run(["rpm", "-e", package], check=True, timeout_s=60)
     await node.run(["rm", "-rf", "/etc/ipfod"], check=True)
 
 
@@ -192,3 +204,35 @@ async def rows_of_tables(lab: BootedLab) -> None:
         await shell(node, "systemctl start ipfod")
         await shell(node, command)
     await each_on_one(lab, VIPS)
+
+
+async def test_the_readme_leads_to_a_virtual_ip_that_survives_its_node_a_maintenance_and_the_page(
+    bare: BootedLab, packages: tuple[Path, Path]
+) -> None:
+    install, *write, judge, start, maintenance, step_down, page, cockpit = by_section(README)["Use it"]
+    assert (install, page) == (DNF, DNF_PAGE)
+    for node in bare.booted:
+        await node.install_rpm(packages[0])
+        for command in (*write, judge):
+            await shell(node, command)
+        begun = await node.run(["bash", "-c", start])
+        assert begun.returncode in (0, 1), begun.stderr  # 1: its first check is still to come
+        await until(partial(check_passes, node), what="the check passes")
+    await each_on_one(bare, VIPS)
+    first, second = bare.booted
+    await on_node(bare, first, VIPS)
+    await shell(first, maintenance)
+    await on_node(bare, second, VIPS)
+    await shell(first, "ipfoctl maintenance off")
+    moved = await shell(second, step_down)
+    assert moved.stdout.startswith("192.168.3.10 moved to 192.168.3.101")
+
+    await second.install_rpm(next(packages[0].parent.glob("ipfod-cockpit-*.rpm")))
+    await shell(second, cockpit)
+    assert (await shell(second, f"python3 -c '{ASK_COCKPIT}'")).stdout == "200\n"
+    await second.systemctl("disable", "--now", "cockpit.socket", "cockpit.service")
+
+    await first.power_cut()
+    await on_node(bare, second, VIPS)
+    assert await first.power_on() == "running"
+    await serve(first)

@@ -83,6 +83,7 @@ def good_file(tmp_path: Path) -> Path:
         ["maintenance"],
         ["maintenance", "maybe"],
         ["maintenance", "on", "--for", "4294967296"],
+        ["maintenance", "on", "--for", "0"],
         ["maintenance", "off", "--for", "2h"],
         ["maintenance", "off", "--for", "0"],
         ["maintenance", "off", "--reason", "done"],

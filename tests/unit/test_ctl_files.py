@@ -132,7 +132,6 @@ def test_a_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     assert done.stdout.startswith("nix.toml:1: file: cannot be read: No such file or directory")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs a mount namespace")
 def test_a_file_with_a_strange_name_is_not_called_fine_beside_its_fault(tmp_path: Path) -> None:
     done = ipfoctl(tmp_path, "check", "a\x1b[31m.toml")
     assert done.returncode == 1
@@ -141,16 +140,15 @@ def test_a_file_with_a_strange_name_is_not_called_fine_beside_its_fault(tmp_path
     assert "\x1b" not in done.stdout
 
 
-def test_without_a_file_the_node_s_configuration_and_the_daemon_s_environment_are_checked(
-    tmp_path: Path,
-) -> None:
+def check_of_a_node(tmp_path: Path, sysconfig: str) -> subprocess.CompletedProcess[str]:
+    """`ipfoctl check` where /etc has one good file and the daemon's environment."""
     (tmp_path / "web.toml").write_text(WEB)
-    (tmp_path / "sysconfig").write_text("OPENSHIFT_HA_VIRTUAL_IPS=10.1.1.1-0\nIPFOD_METRICS_LISTEN=9650\n")
+    (tmp_path / "sysconfig").write_text(sysconfig)
     script = (
         "mount -t tmpfs tmpfs /etc && mkdir /etc/ipfod /etc/sysconfig && cp web.toml /etc/ipfod/ &&"
         ' cp sysconfig /etc/sysconfig/ipfod && exec "$0" -m ipfod.ctl check'
     )
-    done = subprocess.run(
+    return subprocess.run(
         ["unshare", "--mount", "sh", "-c", script, sys.executable],
         cwd=tmp_path,
         stdin=subprocess.DEVNULL,
@@ -159,10 +157,29 @@ def test_without_a_file_the_node_s_configuration_and_the_daemon_s_environment_ar
         timeout=TIMEOUT_S,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2])},
     )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a mount namespace")
+def test_without_a_file_the_node_s_configuration_and_the_daemon_s_environment_are_checked(
+    tmp_path: Path,
+) -> None:
+    done = check_of_a_node(tmp_path, "OPENSHIFT_HA_VIRTUAL_IPS=10.1.1.1-0\nIPFOD_METRICS_LISTEN=9650\n")
     assert done.returncode == 1, done.stderr
     assert "/etc/ipfod/web.toml: fine\n" in done.stdout
     assert "environment:1: OPENSHIFT_HA_VIRTUAL_IPS: " in done.stdout
     assert '/etc/sysconfig/ipfod:2: warning: IPFOD_METRICS_LISTEN: "9650" is no address' in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a mount namespace")
+@pytest.mark.parametrize(
+    "line", ["IPFOD_METRICS_LISTEN=[::1]:9650 # mine", "OPENSHIFT_HA_VIRTUAL_IPS=10.1.1.1 # mine"]
+)
+def test_of_a_value_that_cannot_be_read_that_alone_is_said(tmp_path: Path, line: str) -> None:
+    done = check_of_a_node(tmp_path, f"{line}\nOPENSHIFT_HA_VIP_GROUPS=1\n")
+    assert done.returncode == 1, done.stderr
+    complaint, fine = done.stdout.splitlines()
+    assert complaint.startswith(f"/etc/sysconfig/ipfod:1: {line.partition('=')[0]}: has a # in its value")
+    assert fine == "/etc/ipfod/web.toml: fine"
 
 
 # ---------------------------------------------------------------- plan

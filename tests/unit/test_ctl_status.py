@@ -213,6 +213,19 @@ def test_a_node_without_failovers_says_how_to_get_one() -> None:
     assert "No failover is configured: put a file into /etc/ipfod, then: ipfoctl reload" in text_of(said)
 
 
+def test_a_node_whose_only_file_is_refused_is_not_told_to_write_one() -> None:
+    refused = {
+        "code": "configuration-invalid",
+        "object": "/etc/ipfod/web.toml",
+        "text": "x",
+        "hint": "y",
+        "since": 1,
+    }
+    text = text_of({**document(), "failovers": [], "problems": [refused]})
+    assert "No failover runs: correct what is refused, then: ipfoctl reload" in text
+    assert "No failover is configured" not in text
+
+
 def test_what_the_kernel_contradicts_is_said() -> None:
     said = document(
         group(1, "master", "10.1.0.1", "10.1.0.2"),

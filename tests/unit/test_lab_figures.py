@@ -10,6 +10,7 @@ import pytest
 
 from ipfod.lab.addressing import Addressing
 from ipfod.lab.bus import configuration
+from ipfod.lab.demonstration import NODES_MAX
 from ipfod.lab.meter import Measurement
 from ipfod.lab.ruleset import accept_port, ruleset
 from ipfod.lab.screen import Row, Screen, ranges, table
@@ -43,6 +44,13 @@ def test_a_full_network_is_widened_until_machines_fit() -> None:
     machines = [ip_interface(addressing.node()[0]) for _ in range(10)]
     assert not {machine.ip for machine in machines} & set(vips)
     assert all(vip in machines[0].network for vip in vips)
+
+
+def test_a_network_with_one_address_too_few_for_the_largest_rehearsal_is_widened() -> None:
+    vips = [ip_address(f"10.1.2.{host}") for host in range(101, 235)]  # leaves 16 of those that machines get
+    addressing = Addressing(virtual_ips=vips)
+    machines = [addressing.other(), *(addressing.node() for _ in range(NODES_MAX))]
+    assert len({addresses[0] for addresses in machines}) == NODES_MAX + 1
 
 
 def test_the_network_holds_all_listed_nodes() -> None:

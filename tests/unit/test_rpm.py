@@ -209,7 +209,7 @@ def test_the_page_of_cockpit_is_a_package_of_its_own(package: Path, files: froze
 def test_all_documentation_comes_along(files: frozenset[Packaged]) -> None:
     documents = {str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*") if path.is_file()}
     assert documents > {"docs/monitoring.md", "docs/monitoring/alerts.yml"}
-    assert documents <= {file.path.partition(f"ipfod-{ipfod.__version__}/")[2] for file in files}
+    assert documents <= {file.path.removeprefix("/usr/share/doc/ipfod/") for file in files}
 
 
 def test_the_bill_of_materials_comes_along(package: Path, files: frozenset[Packaged]) -> None:
@@ -279,6 +279,15 @@ def test_rpmlint_has_nothing_to_say_against_it(package: Path) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, env=away_from_home(package))
     assert [line for line in done.stdout.splitlines() if ": E: " in line] == [], done.stdout
     assert "2 packages and 1 specfiles checked" in done.stdout, done.stderr
+
+
+def test_make_rpm_installs_what_building_takes_and_nothing_that_a_test_alone_wants() -> None:
+    script = (ROOT / "packaging/prerequisites.sh").read_text()
+    builders = script.partition("== rpm ]]")[2].partition("elif")[0]
+    [installed] = re.findall(r"fedora=\((.*)\)", builders)
+    required = re.findall(r"^BuildRequires: +(\S+)", (ROOT / "packaging/ipfod.spec").read_text(), re.MULTILINE)
+    assert set(required) - set(installed.split()) == {"make", "python3"}  # which the guide takes for granted
+    assert "rpmlint" not in builders
 
 
 # ---------------------------------------------------------------- what it does
@@ -371,3 +380,21 @@ def test_upgrade_keeps_the_configuration_and_removal_leaves_nothing_else(
         "/etc/ipfod",
         "/etc/sysconfig/ipfod.rpmsave",
     ]
+
+
+def test_the_guide_upgrades_the_page_of_cockpit_too_where_it_is_installed(
+    package: Path, builder: Builder, tmp_path: Path
+) -> None:
+    packages = shutil.copytree(package.parent, tmp_path / "packages")
+    builder.build(tmp_path / "old", release=0)
+    for old in (tmp_path / "old").iterdir():
+        shutil.copy(old, packages / f"old-{old.name}")
+    section = (ROOT / "docs/install.md").read_text().partition("## Upgrade\n")[2].partition("\n## ")[0]
+    without_page, with_page = re.findall(r"dnf install (\./[^`\s]+)", section)
+    script = f"""
+        rpm -i --nodeps old-ipfod-[0-9]*.rpm old-ipfod-cockpit-*.rpm >/dev/null 2>&1
+        refusals() {{ rpm -U --test "$@" 2>&1 | grep -c 'needed by (installed) ipfod-cockpit' || :; }}
+        refusals {without_page}
+        refusals {with_page}
+    """
+    assert in_root(packages, script, tmp_path) == ["1", "0"]
