@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+from collections import Counter
 
 import pytest
 from bus_harness import (
@@ -14,14 +16,18 @@ from bus_harness import (
     VIP_10,
     World,
     addresses,
+    big_failover,
     busctl,
     failover,
+    node_with,
     planned,
     private_bus,
     serving,
     watching,
 )
 
+from ipfod.bus.objects import Objects
+from ipfod.bus.publisher import Publisher
 from ipfod.config.model import Preemption, PreemptionMode
 from ipfod.node.events import (
     AddressesSeen,
@@ -125,6 +131,18 @@ async def test_an_object_that_comes_and_goes_at_once_is_never_announced(world: W
         world.apply(planned(failover(), failover("last", ("10.0.0.2",), vrrp_id_offset=100)))
         await watcher.until("failover/last")
         assert "failover/db'" not in "".join(line for line in watcher.seen if "Interfaces" in line)
+
+
+async def test_each_object_that_goes_and_comes_back_in_one_burst_is_said_to_be_back() -> None:
+    """With 4080 virtual IPs the burst takes many slices, and any of them may end between the two signals."""
+    node = node_with(big_failover())
+    sent: Counter[str] = Counter()
+    publisher = Publisher(node, Objects(node), lambda *messages: sent.update(each.member for each in messages))
+    publisher.publish((*node.apply(planned(), 5), *node.apply(planned(big_failover()), 5)))
+    while publisher._scheduled is not None:
+        await asyncio.sleep(0)
+    everything = 1 + 255 + 4080
+    assert sent == {"Transition": 255, "InterfacesRemoved": everything, "InterfacesAdded": everything}
 
 
 async def test_busctl_monitor_and_wait_see_the_signals_too(world: World) -> None:
