@@ -41,7 +41,7 @@ from ipfod.node.model import (
     GroupStatus,
     KeepalivedState,
     Problem,
-    ProblemCode,
+    ProblemKey,
     State,
     Transition,
     VirtualIPStatus,
@@ -67,7 +67,8 @@ class Node:
         self._intents: dict[GroupKey, str] = {}
         self._withheld: dict[GroupKey, str] = {}
         self._maintenance: Maintenance | None = None
-        self._problems: dict[tuple[ProblemCode, str], tuple[str, Problem]] = {}
+        self._problems: dict[ProblemKey, Problem] = {}
+        self._reported: dict[str, dict[ProblemKey, Problem]] = {}  # by scope; two may see the same problem
         self._history: deque[Transition] = deque(maxlen=HISTORY_LENGTH)
         self._addresses: Mapping[str, frozenset[Address]] = {}
 
@@ -86,7 +87,7 @@ class Node:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Everything that is wrong now, oldest first."""
-        return tuple(problem for _, problem in self._problems.values())
+        return tuple(self._problems.values())
 
     @property
     def maintenance(self) -> Maintenance | None:
@@ -317,18 +318,22 @@ class Node:
     # ------------------------------------------------------------ problems
 
     def _problems_seen(self, event: ProblemsSeen, now: int) -> Iterable[Change]:
+        before = self._reported.get(event.scope, {})
         seen = {problem.key: problem for problem in event.problems}
-        for key, (scope, known) in list(self._problems.items()):
-            wanted = seen.get(key)
-            same = wanted is not None and (wanted.text, wanted.hint) == (known.text, known.hint)
-            if scope == event.scope and not same:
+        self._reported[event.scope] = seen
+        for key in before:
+            known = self._problems.get(key)
+            if known is not None and not any(_same(known, each) for each in self._reported_of(key)):
                 del self._problems[key]
                 yield ProblemCleared(known)
-        for key, problem in seen.items():
-            if key not in self._problems:
-                dated = replace(problem, since_usec=now)
-                self._problems[key] = (event.scope, dated)
+        # What one part of the daemon no longer sees another may: then it is told in the other's words.
+        for key in (*seen, *before):
+            if key not in self._problems and (reports := self._reported_of(key)):
+                self._problems[key] = dated = replace(reports[0], since_usec=now)
                 yield ProblemRaised(dated)
+
+    def _reported_of(self, key: ProblemKey) -> list[Problem]:
+        return [found[key] for found in self._reported.values() if key in found]
 
     # ------------------------------------------------------------
 
@@ -339,3 +344,7 @@ class Node:
         if changed:
             self._failovers[new.plan.name] = new
             yield Changed(FailoverRef(new.plan.name), changed)
+
+
+def _same(one: Problem, other: Problem) -> bool:
+    return (one.key, one.text, one.hint) == (other.key, other.text, other.hint)

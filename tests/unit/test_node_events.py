@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -171,6 +172,21 @@ def test_a_problem_that_is_seen_again_keeps_its_time_and_a_changed_one_is_told_a
     assert node.apply(ProblemsSeen("firewall", ()), 8) == ()
     assert [type(change) for change in node.apply(ProblemsSeen("web", ()), 9)] == [ProblemCleared]
     assert node.problems == ()
+
+
+def test_a_problem_that_two_see_is_over_when_neither_sees_it_any_more() -> None:
+    """A keepalived that hangs is killed: the watch over its silence told of it, then its supervisor does."""
+    node = Node("node1")
+    hangs = Problem(ProblemCode.KEEPALIVED_FAILED, "web", "web: keepalived does not give way", "hint")
+    ended = Problem(ProblemCode.KEEPALIVED_FAILED, "web", "keepalived was killed or crashed", "hint")
+    node.apply(ProblemsSeen("silence", (hangs,)), 5)
+    assert node.apply(ProblemsSeen("failover web", (ended,)), 6) == ()
+    assert node.apply(ProblemsSeen("silence", ()), 7) == (
+        ProblemCleared(replace(hangs, since_usec=5)),
+        ProblemRaised(replace(ended, since_usec=7)),
+    )
+    assert node.problems == (replace(ended, since_usec=7),)
+    assert node.apply(ProblemsSeen("failover web", ()), 8) == (ProblemCleared(replace(ended, since_usec=7)),)
 
 
 def test_the_last_1000_transitions_are_kept_newest_first() -> None:
