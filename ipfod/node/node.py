@@ -280,8 +280,10 @@ class Node:
 
     def _check_reported(self, event: CheckReported) -> Iterable[Change]:
         known = self._failovers.get(event.failover)
-        if known is not None:
-            yield from self._update_failover(replace(known, check_state=event.state, check_text=event.text))
+        if known is None:
+            return
+        yield from self._update_failover(replace(known, check_state=event.state, check_text=event.text))
+        yield from self._look_at_faults(group.key for group in known.plan.groups)
 
     # ------------------------------------------------------------ orders
 
@@ -292,28 +294,31 @@ class Node:
             self._intents.pop(event.group, None)
 
     def _withhold(self, event: Withheld) -> Iterable[Change]:
-        if (status := self._groups.get(event.group)) is None:
+        if event.group not in self._groups:
             return
-        if not event.text:
+        if event.text:
+            self._withheld[event.group] = event.text
+        else:
             self._withheld.pop(event.group, None)
-            return
-        self._withheld[event.group] = event.text
-        if status.state is State.FAULT and self._maintenance is None and status.reason != event.text:
-            self._groups[event.group] = replace(status, reason=event.text)
-            yield Changed(event.group, frozenset({"reason"}))
+        yield from self._look_at_faults([event.group])
 
     def _maintenance_ordered(self, event: MaintenanceOrdered) -> Iterable[Change]:
         if event.maintenance == self._maintenance:
             return
         self._maintenance = event.maintenance
         yield NodeChanged(frozenset({"maintenance"}))
-        for key, status in self._groups.items():
-            failover = self._failovers[key.failover]
-            # keepalived will not report a fault that goes on, but it has another reason now.
-            reason = fault_that_stays(failover, event.maintenance)
-            if status.state is State.FAULT and reason not in ("", status.reason):
-                self._groups[key] = replace(status, reason=reason)
-                yield Changed(key, frozenset({"reason"}))
+        yield from self._look_at_faults(self._groups)
+
+    def _look_at_faults(self, keys: Iterable[GroupKey]) -> Iterable[Change]:
+        """What keeps groups in fault may be another thing than before."""
+        for key in keys:
+            status, failover = self._groups[key], self._failovers[key.failover]
+            if status.state is State.FAULT:
+                withheld = self._withheld.get(key, "")
+                reason = fault_that_stays(status, failover, self._maintenance, withheld)
+                if reason != status.reason:
+                    self._groups[key] = replace(status, reason=reason)
+                    yield Changed(key, frozenset({"reason"}))
 
     # ------------------------------------------------------------ problems
 
