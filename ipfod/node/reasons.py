@@ -10,9 +10,6 @@ from ipfod.node.orders import Maintenance
 # Why a group must not be served yet: texts of `Withheld`.
 LISTENING = "listening whether another router uses its virtual router ID"
 COLLIDING = "another router uses its virtual router ID"
-# What reasons begin with, or are, that may be over while the fault goes on.
-_MAINTENANCE = "maintenance"
-_CHECK_FAILED = "check failed"
 _NOT_CHECKED = "not checked yet"
 
 
@@ -69,7 +66,7 @@ def _seen(
 
 def in_maintenance(maintenance: Maintenance) -> str:
     """ "maintenance", with the reason if one was given."""
-    return f"{_MAINTENANCE}: {maintenance.reason}" if maintenance.reason else _MAINTENANCE
+    return f"maintenance: {maintenance.reason}" if maintenance.reason else "maintenance"
 
 
 def _why_master(status: GroupStatus, rival: Rival | None) -> str:
@@ -84,7 +81,7 @@ def _why_master(status: GroupStatus, rival: Rival | None) -> str:
 
 def _why_backup(status: GroupStatus, failover: FailoverStatus, rival: Rival | None) -> str:
     if status.state is State.FAULT:
-        if status.reason.startswith(_MAINTENANCE):
+        if status.reason.startswith("maintenance"):
             return "maintenance is over"
         if status.reason == LISTENING:
             return "no other router uses its virtual router ID"
@@ -116,18 +113,18 @@ def fault_that_stays(
 
 
 def _holds(reason: str, failover: FailoverStatus, maintenance: Maintenance | None, withheld: str) -> bool:
-    if reason.startswith(_MAINTENANCE):
+    if reason.startswith("maintenance"):
         return maintenance is not None and reason == in_maintenance(maintenance)
     if reason in (LISTENING, COLLIDING):
         return reason == withheld
-    if reason.startswith(_CHECK_FAILED):
+    if reason.startswith("check failed"):
         return failover.check_state is CheckState.FAILING
     return reason != _NOT_CHECKED or failover.check_state is CheckState.PENDING
 
 
 def _why_fault(failover: FailoverStatus) -> str:
     if failover.check_state is CheckState.FAILING:
-        return f"{_CHECK_FAILED}: {failover.check_text}"
+        return f"check failed: {failover.check_text}"
     if failover.check_state is CheckState.PENDING:
         return _NOT_CHECKED
     return f"{failover.plan.interface} is down or has lost its address"
