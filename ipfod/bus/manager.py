@@ -10,6 +10,7 @@ from ipfod.bus import wire
 from ipfod.bus.describe import describe
 from ipfod.bus.errors import standard
 from ipfod.bus.interfaces import MANAGER, transition_entry
+from ipfod.bus.objects import Objects
 from ipfod.bus.paths import virtual_ip_path
 from ipfod.bus.server import Call, Handlers
 from ipfod.bus.turns import Turns
@@ -22,8 +23,9 @@ ADDRESS_LENGTH_MAX = 64  # the longest IPv6 address with a zone is shorter
 class Manager:
     """The manager of one node."""
 
-    def __init__(self, node: Node, turns: Turns) -> None:
+    def __init__(self, node: Node, objects: Objects, turns: Turns) -> None:
         self._node = node
+        self._objects = objects
         self._turns = turns
 
     @property
@@ -51,4 +53,4 @@ class Manager:
         return [wire.clean([transition_entry(each) for each in transitions])]
 
     async def _describe(self, call: Call) -> list[Any]:
-        return [json.dumps(await self._turns.run(describe(self._node)))]
+        return [json.dumps(await self._turns.run(describe(self._node, self._objects)))]
