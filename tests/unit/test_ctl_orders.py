@@ -12,9 +12,10 @@ import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from bus_harness import NOBODY, private_bus
-from ctl_harness import IPFOCTL, TIMEOUT_S, Ended, Stand, environment, ipfoctl, running, standing
+from bus_harness import NOBODY, failover, planned, private_bus
+from ctl_harness import IPFOCTL, TIMEOUT_S, Ended, Stand, ended, environment, ipfoctl, running, standing
 
+from ipfod.bus.paths import group_path
 from ipfod.config.model import Preemption, PreemptionMode
 from ipfod.errors import Busy, Failed, InvalidRequest, NoSuccessor, NotFound
 from ipfod.node.events import MaintenanceOrdered, MasterHeard, PlanApplied
@@ -199,6 +200,49 @@ async def test_a_failover_is_taken_over_group_by_group_where_this_node_is_not_ma
     done = await ipfoctl("take-over", "web")
     assert sentence(done) == "192.168.3.11 moved here in N ms\n2001:db8::1 moved here in N ms\n"
     assert [order[:2] for order in stand.daemon.orders] == [("take_over", SECOND), ("take_over", THIRD)]
+
+
+@pytest.mark.parametrize(("command", "others"), [("step-down", State.MASTER), ("take-over", State.BACKUP)])
+async def test_a_group_that_cannot_be_moved_keeps_none_of_the_others(
+    stand: Stand, command: str, others: State
+) -> None:
+    for index in (1, 2, 3):
+        stand.group_becomes(others, index)
+    stand.daemon.refused = {SECOND: NoSuccessor("web_VIP_2: no other node took over", hint="look there")}
+    done = await ipfoctl(command, "web")
+    assert (done.code, len(done.out.splitlines())) == (1, 2)
+    assert done.err == (
+        "ipfoctl: web_VIP_2: no other node took over (look there)\nipfoctl: web: 1 of 3 groups not moved\n"
+    )
+    assert [order[1] for order in stand.daemon.orders] == [FIRST, SECOND, THIRD]
+
+
+async def test_what_keeps_every_group_is_said_once(stand: Stand) -> None:
+    stand.daemon.error = Failed("this node is in maintenance", hint="leave it first")
+    done = await ipfoctl("take-over", "web")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == (
+        "ipfoctl: this node is in maintenance (leave it first)\nipfoctl: web: 2 of 2 groups not moved\n"
+    )
+
+
+async def test_a_group_that_a_reload_takes_away_meanwhile_is_said_to_be_gone(stand: Stand) -> None:
+    stand.group_becomes(State.MASTER, 3)
+    stand.daemon.hold.clear()
+    async with running("step-down", "web") as process:
+        async with asyncio.timeout(TIMEOUT_S):
+            while not stand.daemon.orders:
+                await asyncio.sleep(0.01)
+        stand.sees(planned(failover("web", ("192.168.3.10",))))
+        stand.daemon.hold.set()
+        done = await ended(process)
+    assert sentence(done) == "192.168.3.10 moved to another node in N ms\n"
+    gone = f"StepDown: {group_path(THIRD)}: no such object"
+    assert (done.code, done.err) == (
+        1,
+        f"ipfoctl: {gone}\n  -> a reload took it away; ipfoctl status lists what there is\n"
+        "ipfoctl: web: 1 of 2 groups not moved\n",
+    )
 
 
 async def test_what_is_here_already_is_left_alone(stand: Stand) -> None:
