@@ -27,7 +27,8 @@ def step_down(name: str, hold_s: int, timeout_s: int, console: Console) -> Exit:
             path = path_of(target.failover, group)
             with console.waiting(f"{group.name}: handing over ..."):
                 await connected.call("StepDown", "u", hold_s, path=path, interface=GROUP, timeout_s=timeout_s)
-            return f"moved to {await connected.get(path, GROUP, 'Master') or 'another node'}"
+            master = await connected.get(path, GROUP, "Master")
+            return f"moved to {master or 'another node'}"
 
         masters = [group for group in target.groups if group.state == "master"]
         return await _each(target, _chosen(target, masters), move, console)

@@ -150,7 +150,7 @@ def _add_orders(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _limit(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text[:11]) <= HISTORY_MAX:
+    if text.isascii() and text.isdigit() and len(text) <= len(str(HISTORY_MAX)) and int(text) <= HISTORY_MAX:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {HISTORY_MAX}")
 
