@@ -12,6 +12,7 @@ import io
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterable
 from socketserver import TCPServer
 from typing import Any
@@ -24,7 +25,7 @@ from prometheus_client.registry import Collector
 from ipfod.errors import Failed
 from ipfod.metrics.listen import Listen
 
-CLIENT_TIMEOUT_S = 5.0  # for each read, and for the answer. Prometheus gives up a scrape after 10 s by default
+CLIENT_TIMEOUT_S = 5.0  # for the question and for the answer. Prometheus gives up after 10 s by default
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +83,36 @@ class _Http(WSGIServer):
         log.debug("metrics: a client was not served", exc_info=True)
 
 
+class _Question(io.RawIOBase):
+    """What a client sends within a time. The socket's own limit would begin anew with each byte."""
+
+    def __init__(self, connection: socket.socket, within_s: float) -> None:
+        self._connection = connection
+        self._within_s = within_s
+        self._until_s = time.monotonic() + within_s
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Raises TimeoutError when the time is over."""
+        if (left_s := self._until_s - time.monotonic()) <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left_s)
+        try:
+            return self._connection.recv_into(buffer)
+        finally:
+            self._connection.settimeout(self._within_s)  # of the answer
+
+
 class _Handler(WSGIRequestHandler):
     timeout = CLIENT_TIMEOUT_S
+
+    def setup(self) -> None:
+        """Called for each client."""
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(_Question(self.connection, self.timeout))
 
     def log_message(self, format: str, *args: Any) -> None:
         """No line in the journal for each scrape."""

@@ -182,6 +182,25 @@ async def test_clients_cost_no_thread_each_and_are_served_one_after_the_other(
     assert capfd.readouterr().err == ""
 
 
+async def test_a_client_that_sends_a_byte_now_and_then_keeps_others_waiting_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server._Handler, "timeout", 0.3)
+    port = free_port()
+
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(b"G")
+            await asyncio.sleep(0.05)
+
+    async with served(f"127.0.0.1:{port}"):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        dripping = asyncio.create_task(drip(writer))
+        assert "ipfod_maintenance" in await scrape(f"127.0.0.1:{port}")
+        dripping.cancel()
+        writer.transport.abort()
+
+
 async def test_a_client_that_never_finishes_does_not_hold_up_the_end() -> None:
     port = free_port()
     async with served(f"127.0.0.1:{port}") as house:
