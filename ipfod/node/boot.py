@@ -29,5 +29,5 @@ def this_boot(path: Path) -> str:
         replace_file(path, secrets.token_hex(16))
         return read_text(path, "ascii")[:LENGTH_MAX]
     except (OSError, ValueError, Failed) as error:
-        log.warning("%s: what is ordered now is forgotten when ipfod restarts: %s", path, error)
+        log.warning("%s: %s: a restart of ipfod forgets every order but maintenance", path, error)
         return ""
