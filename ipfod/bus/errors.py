@@ -32,7 +32,7 @@ _NAMES: dict[type[IpfodError], str] = {
 # Everything that the service answers with, and when: for the manual and docs/dbus.md.
 ERRORS = (
     (f"{OWN}.InvalidConfiguration", "the configuration was refused; one complaint a line"),
-    (f"{OWN}.NotFound", "this node has no such virtual IP"),
+    (f"{OWN}.NotFound", "this node has no such failover, group or virtual IP, or no longer"),
     (f"{OWN}.NoSuccessor", "no other node took the group; this one has kept it"),
     (f"{OWN}.Busy", "the group is being moved already"),
     (f"{OWN}.Failed", "something outside ipfod refused or did not answer"),
