@@ -92,6 +92,23 @@ def dict_body(parts: Iterable[bytes]) -> bytes:
     return struct.pack("<Ixxxx", len(data)) + data
 
 
+def list_part(entries: Mapping[str, Any]) -> bytes:
+    """A dictionary of type `a{sv}`, marshalled for `list_body`."""
+    # 4 bytes of the list's length before it: it stands at a multiple of 8, and 4
+    return marshal("aa{sv}", [[entries]])[4:]
+
+
+def list_body(parts: Iterable[bytes]) -> bytes:
+    """A body of one list of dictionaries (`aa{sv}`), put together of pieces none of which took long."""
+    data = bytearray(4)
+    for part in parts:
+        data += bytes(-len(data) % 4)
+        # A dictionary's length stands at a multiple of 4, its entries at one of 8.
+        data += part if len(data) % 8 else part[:4] + bytes(4) + part[4:]
+    struct.pack_into("<I", data, 0, len(data) - 4)
+    return bytes(data)
+
+
 def encode(message: Message, serial: int) -> bytes:
     """The bytes of a message. Its body is a list of values, or bytes that have been marshalled before."""
     body: list[Any] | bytes = message.body

@@ -32,11 +32,14 @@ from dbus_next.message import Message
 from ipfod.bus import wire
 from ipfod.bus.connection import CALL_BODY_MAX, Connection, bus_call, system_bus_address
 from ipfod.bus.errors import BusError
-from ipfod.bus.server import RUNNING_PER_CALLER_MAX
+from ipfod.bus.manager import Manager
+from ipfod.bus.objects import Objects
+from ipfod.bus.server import RUNNING_PER_CALLER_MAX, Call
 from ipfod.bus.service import Service
+from ipfod.bus.turns import STEPS_PER_TURN, Turns
 from ipfod.errors import Failed, InvalidConfiguration
 from ipfod.node.events import AddressesSeen, InstanceReported, ProblemsSeen
-from ipfod.node.model import Problem, ProblemCode, State
+from ipfod.node.model import Problem, ProblemCode, State, Transition
 from ipfod.plan.model import GroupKey
 
 world = serving
@@ -250,6 +253,21 @@ async def test_messages_in_a_long_body_that_cannot_be_read_are_none(
 
 
 # ---------------------------------------------------------------- size
+
+
+async def test_a_long_history_is_answered_in_many_turns_of_the_loop() -> None:
+    """Anybody may ask for it, again and again; at once it would take the loop 20 ms each time."""
+    node = node_with()
+    one = Transition(7, GroupKey("web", 1), "web_VIP_1", State.MASTER, State.BACKUP, "no reason")
+    node.recall([one] * 1000)
+    objects = Objects(node)
+    handler = Manager(node, objects, Turns()).handlers[f"{NAME}.Manager", "GetHistory"]
+    asking = asyncio.ensure_future(handler(Call(":1.1", ROOT, objects.at(ROOT), [0])))
+    taken = 0
+    while not asking.done():
+        await asyncio.sleep(0)
+        taken += 1
+    assert taken >= 1000 / STEPS_PER_TURN
 
 
 async def test_255_groups_of_16_start_at_once_and_change_in_a_burst() -> None:

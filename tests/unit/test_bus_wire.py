@@ -79,6 +79,12 @@ def test_a_dictionary_put_together_in_pieces_is_the_same_as_in_one(whole: dict[s
     assert body == wire.marshal("a{ss}", [whole]).ljust(8, b"\0")
 
 
+@given(st.lists(st.dictionaries(texts, texts, max_size=3), max_size=5))
+def test_a_list_put_together_in_pieces_is_the_same_as_in_one(whole: list[dict[str, str]]) -> None:
+    entries = [{key: Variant("s", value) for key, value in each.items()} for each in whole]
+    assert wire.list_body(map(wire.list_part, entries)) == wire.marshal("aa{sv}", [entries])
+
+
 @given(st.text(st.characters()))
 def test_any_text_becomes_one_that_a_bus_takes(text: str) -> None:
     cleaned = wire.clean(text)
