@@ -48,7 +48,9 @@ def tell(change: Change, node: Node) -> bool:
                 log.info("maintenance is over: this node takes part again")
         case ProblemRaised(problem):
             hint = f" ({problem.hint})" if problem.hint else ""
-            text = f"{problem.code}: {problem.text}{hint}"
+            # Many texts begin with what they are about.
+            of = "" if problem.text.startswith(problem.object) else f"{problem.object}: "
+            text = f"{problem.code}: {of}{problem.text}{hint}"
             log.warning("%s", text, extra={"fields": _problem_fields(PROBLEM_RAISED_ID, problem)})
         case ProblemCleared(problem):
             text = f"{problem.code} is over: {problem.object}"

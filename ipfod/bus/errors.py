@@ -80,4 +80,4 @@ def answer_for(error: Exception, *, what: str) -> tuple[str, str]:
         names = (name for cls, name in _NAMES.items() if isinstance(error, cls))
         return next(names, f"{OWN}.Failed"), str(error)
     log.error("%s: internal error", what, exc_info=error)
-    return f"{OWN}.Failed", f"{what}: internal error (see the log of ipfod)"
+    return f"{OWN}.Failed", f"{what}: internal error (see: journalctl -u ipfod)"

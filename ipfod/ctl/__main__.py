@@ -67,6 +67,8 @@ def _refuse_contradictions(parser: argparse.ArgumentParser, options: argparse.Na
     leaving = options.command == "maintenance" and options.switch == "off"
     if leaving and (options.reason or options.for_s is not None):
         parser.error("--reason and --for go with maintenance on")
+    if options.command == "maintenance" and options.for_s == 0:
+        parser.error("--for 0 would end it at once; without --for it has no end")
 
 
 def _command(options: argparse.Namespace, console: Console) -> Exit:

@@ -133,8 +133,8 @@ def _application(registry: CollectorRegistry) -> Any:
         except Failed as error:
             sentence = f"{error}\n"
         except Exception:  # a fault of ours: the client gets a sentence, the journal where it is
-            log.exception("metrics could not be told")
-            sentence = "internal error, see the journal of ipfod\n"
+            log.exception("metrics: a scrape was answered with an error")
+            sentence = "metrics: internal error (see: journalctl -u ipfod)\n"
         start_response("503 Service Unavailable", [("Content-Type", "text/plain; charset=utf-8")])
         return [sentence.encode()]
 

@@ -24,15 +24,15 @@ from ipfod.node.orders import Maintenance
             ],
         ),
         (
-            [ProblemsSeen("x", (Problem(ProblemCode.VIP_MISSING, "web", "no node serves it", "look there"),))],
-            ["vip-missing: no node serves it (look there)"],
+            [ProblemsSeen("x", (Problem(ProblemCode.CHECK_FAILING, "web", "port 80 refused", "mend it"),))],
+            ["check-failing: web: port 80 refused (mend it)"],
         ),
         (
             [
-                ProblemsSeen("x", (Problem(ProblemCode.VIP_MISSING, "web", "no node serves it", ""),)),
+                ProblemsSeen("x", (Problem(ProblemCode.VIP_MISSING, "web", "web: no node serves it", ""),)),
                 ProblemsSeen("x", ()),
             ],
-            ["vip-missing: no node serves it", "vip-missing is over: web"],
+            ["vip-missing: web: no node serves it", "vip-missing is over: web"],
         ),
     ],
 )
