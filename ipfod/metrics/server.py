@@ -22,10 +22,12 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.registry import Collector
 
-from ipfod.errors import Failed
+from ipfod.errors import SCARCE, Failed
 from ipfod.metrics.listen import Listen
 
 CLIENT_TIMEOUT_S = 5.0  # for the question and for the answer. Prometheus gives up after 10 s by default
+
+SCARCE_PAUSE_S = 0.25  # without descriptors no client can be taken; `close` waits as long
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +67,15 @@ class _Http(WSGIServer):
         TCPServer.server_bind(self)
         self.server_name, self.server_port = self._listen
         self.setup_environ()
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Take a client that waits. Raises OSError."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in SCARCE:
+                time.sleep(SCARCE_PAUSE_S)  # the client waits on: the next try would be at once, for ever
+            raise
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Called before a client is served."""

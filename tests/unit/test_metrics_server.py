@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import socket
 import subprocess
 import sys
@@ -214,6 +216,26 @@ async def test_a_client_that_never_finishes_does_not_hold_up_the_end() -> None:
         await house.metrics.close()
         assert time.monotonic() - began < 2.0 < server.CLIENT_TIMEOUT_S
         writer.close()
+
+
+async def test_without_descriptors_it_waits_and_does_not_spin() -> None:
+    """Its thread would take the interpreter from the loop, at the worst of times."""
+    port = free_port()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with served(f"127.0.0.1:{port}"):
+        with socket.socket() as client:
+            lowest_free = os.dup(client.fileno())
+            os.close(lowest_free)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+            try:
+                client.connect(("127.0.0.1", port))
+                before_s = time.process_time()
+                time.sleep(0.6)  # noqa: ASYNC251  the thread alone is to run
+                used_s = time.process_time() - before_s
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert used_s < 0.2
+        assert "ipfod_maintenance" in await scrape(f"127.0.0.1:{port}")
 
 
 async def test_what_is_no_scrape_is_answered_and_written_nowhere(capfd: pytest.CaptureFixture[str]) -> None:
