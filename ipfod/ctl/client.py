@@ -66,8 +66,7 @@ class Client:
     ) -> Any:
         """Call a method, of the Manager unless said otherwise; its only return value, or None.
 
-        Raises CommandFailed. A daemon that does not run is not started: the administrator may have stopped it on
-        purpose.
+        Raises CommandFailed. A daemon that does not run is not started: it may be so on purpose.
         """
         message = Message(
             SERVICE,

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterable
 from socketserver import TCPServer
-from typing import Any
+from typing import Any, ClassVar
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -117,7 +117,7 @@ class _Question(io.RawIOBase):
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = CLIENT_TIMEOUT_S
+    timeout: ClassVar[float] = CLIENT_TIMEOUT_S
 
     def setup(self) -> None:
         """Called for each client."""
