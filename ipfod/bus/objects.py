@@ -106,7 +106,8 @@ class Objects:
         now = self._statuses()
         if now == before:  # at once where nothing was replaced
             return ()
-        failovers, groups, addresses = map(_differing, before, now)
+        failovers, groups = _differing(before[0], now[0]), _differing(before[1], now[1])
+        addresses = _differing(before[2], now[2])
         addresses |= {address: None for address, status in now[2].items() if status.group in groups}
         return (*map(FailoverRef, failovers), *groups, *map(VirtualIPRef, addresses))
 

@@ -77,8 +77,8 @@ async def _each(
             took_ms = (time.monotonic() - began) * 1000
             console.show([line(f"{_addresses(group)} {moved} in {took_ms:.0f} ms")])
     finally:
-        for error in {str(error): error for error in refused}.values():
-            complain_of(error)
+        for reason in {str(each): each for each in refused}.values():
+            complain_of(reason)
         if refused and len(groups) > 1:
             complain(f"ipfoctl: {target.name}: {len(refused)} of {len(groups)} groups not moved")
     return Exit.FAILED if refused else Exit.DONE

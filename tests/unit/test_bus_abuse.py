@@ -194,7 +194,7 @@ async def test_a_bus_that_breaks_off_authentication_is_a_sentence(
 
 
 @asynccontextmanager
-async def bus_that_sends(path: Path, *frames: bytes) -> AsyncIterator[str]:
+async def bus_that_sends(path: Path, *frames: bytes | bytearray) -> AsyncIterator[str]:
     """A bus that takes one client, sends it these bytes and hangs up; its address."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -149,26 +149,6 @@ def test_20000_vips_are_read_back(path: Path) -> None:
 # ---------------------------------------------------------------- damaged files
 
 
-@pytest.mark.parametrize(
-    ("content", "fault"),
-    [
-        (b"", "it is not JSON: Expecting value: line 1 column 1 (char 0)"),
-        (b"{}", "it has no 'version'"),
-        (b"[]", "it is not built as ipfod writes it"),
-        (b'{"version": 2}', "it is of version 2, known is 1"),
-        (b'{"version": 1, "modules": [], "virtual_ips": {"web": [[1]]}}', "it is not built as ipfod writes it"),
-    ],
-)
-def test_what_is_damaged_is_said_for_people(path: Path, content: bytes, fault: str) -> None:
-    path.write_bytes(content)
-    assert load(path, BOOT)[1] == f"{path} was damaged ({fault}); it is now {damaged(path)}"
-
-
-def test_a_fault_is_no_longer_than_a_line(path: Path) -> None:
-    path.write_text(json.dumps({"version": "9" * 100_000}))
-    assert len(load(path, BOOT)[1]) < 500
-
-
 def assert_set_aside(path: Path, content: bytes) -> None:
     taken, damage = load(path, BOOT)
     assert taken == Taken()
