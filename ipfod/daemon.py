@@ -163,7 +163,7 @@ class Daemon:
         if await self._management.is_restarting():
             log.info("ipfod restarts; keepalived runs on")
             return
-        with contextlib.suppress(TimeoutError):  # what is left goes with keepalived\'s good-bye
+        with contextlib.suppress(TimeoutError):  # what is left goes with keepalived's good-bye
             async with asyncio.timeout(HAND_OVER_S):
                 await self._switchover.vacate_all("ipfod is being stopped", grace_s=HAND_OVER_GRACE_S)
         await self._fleet.stop()
@@ -270,7 +270,7 @@ class Daemon:
         if changes:
             self._service.publish(changes)
             self._follow(changes)
-            told = [change for change in changes if tell(change)]
+            told = [change for change in changes if tell(change, self._node)]
             if told:
                 self._notifier.status(self._summary())
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 from ipfod.node.events import Change, NodeChanged, ProblemCleared, ProblemRaised
 from ipfod.node.model import Problem, Transition
+from ipfod.node.node import Node
+from ipfod.node.reasons import in_maintenance
 
 log = logging.getLogger(__name__)
 
@@ -30,16 +32,25 @@ def open_log() -> None:
         logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=text)
 
 
-def tell(change: Change) -> bool:
-    """Write what an administrator wants to read later; False if it is nothing of that kind."""
+def tell(change: Change, node: Node) -> bool:
+    """Write what an administrator wants to read later; False if it is nothing of that kind.
+
+    `node` is as it is after the change.
+    """
     match change:
         case Transition():
             text = f"{change.group_name}: {change.old} -> {change.new}: {change.reason}"
             log.info("%s", text, extra={"fields": _transition_fields(change)})
         case NodeChanged() if "maintenance" in change.fields:
-            log.info("maintenance was entered or left")
+            if (maintenance := node.maintenance) is not None:
+                log.info("%s: this node holds no group until it is over", in_maintenance(maintenance))
+            else:
+                log.info("maintenance is over: this node takes part again")
         case ProblemRaised(problem):
-            text = f"{problem.code}: {problem.text} ({problem.hint})"
+            hint = f" ({problem.hint})" if problem.hint else ""
+            # Many texts begin with what they are about.
+            of = "" if problem.text.startswith(problem.object) else f"{problem.object}: "
+            text = f"{problem.code}: {of}{problem.text}{hint}"
             log.warning("%s", text, extra={"fields": _problem_fields(PROBLEM_RAISED_ID, problem)})
         case ProblemCleared(problem):
             text = f"{problem.code} is over: {problem.object}"

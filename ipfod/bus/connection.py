@@ -186,17 +186,25 @@ class Connection:
             await self._skip(rest + body)
             return None
         header = start + await self._reader.readexactly(rest)
+        if body > CALL_BODY_MAX and self._refuses(header):
+            await self._skip(body)
+            return None
         try:
-            if body > CALL_BODY_MAX and self._refuses(wire.decode(wire.without_body(header))):
-                await self._skip(body)
-                return None
             return wire.decode(header + await self._reader.readexactly(body))
         except wire.Malformed as error:
             log.debug("message dropped: %s", error)
             return None
 
-    def _refuses(self, head: Message) -> bool:
-        """Whether a long message is not wanted: a stranger sent it to us, and we have not asked for it."""
+    def _refuses(self, header: bytes) -> bool:
+        """Whether a long message is not wanted: a stranger sent it to us, or it cannot be read.
+
+        The caller skips its body, whatever it is: read as messages, it could name any sender.
+        """
+        try:
+            head = wire.decode(wire.without_body(header))
+        except wire.Malformed as error:
+            log.debug("message dropped: %s", error)
+            return True
         if head.message_type is MessageType.METHOD_CALL:
             text = f"more than {CALL_BODY_MAX} bytes of arguments"
             self.reply_error(head, f"{STANDARD}.LimitsExceeded", text)

@@ -7,10 +7,13 @@ from functools import cache
 from typing import Any
 
 import ipfod
-from ipfod.bus.interfaces import FAILOVER, GROUP, MANAGER, VIRTUAL_IP, Entry, VirtualIPView, problem_entry
+from ipfod.bus.interfaces import MANAGER, Entry, problem_entry
+from ipfod.bus.objects import Objects
 from ipfod.bus.schema import Interface
 from ipfod.bus.turns import Steps
+from ipfod.node.events import FailoverRef, VirtualIPRef
 from ipfod.node.node import Node
+from ipfod.plan.model import GroupKey
 
 
 @cache
@@ -19,35 +22,32 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
-def describe(node: Node) -> Steps[dict[str, Any]]:
-    """The document, of what `json.dumps` takes, as the node is at the first step; a step for each object.
+def describe(node: Node, objects: Objects) -> Steps[dict[str, Any]]:
+    """The document, of what `json.dumps` takes, as the node is at the last step; a step for each object.
 
     Keys are the D-Bus properties in snake_case; where a property is an object path, the document has the
     object's name.
     """
-    failovers, statuses, virtual_ips = dict(node.failovers), dict(node.groups), dict(node.virtual_ips)
-    document: dict[str, Any] = {
+    shown = yield from objects.each(lambda found: _shown(found.interface, found.view))
+    failovers, virtual_ips = [], []
+    groups: dict[str, list[dict[str, Any]]] = {name: [] for name in node.failovers}
+    for ref, properties in shown.items():
+        match ref:
+            case FailoverRef(name):
+                failovers.append({**properties, "groups": groups[name]})
+            case GroupKey(failover, _):
+                groups[failover].append({**properties, "failover": failover})
+            case VirtualIPRef(address):
+                group = node.groups[node.virtual_ips[address].group].group
+                virtual_ips.append({**properties, "group": group.name})
+    return {
         "version": ipfod.__version__,
         "node_name": node.name,
         **{name: value for name, value in _shown(MANAGER, node).items() if name.startswith("maintenance")},
         "problems": [_plain(problem_entry(problem)) for problem in node.problems],
-        "failovers": [],
-        "virtual_ips": [],
+        "failovers": failovers,
+        "virtual_ips": virtual_ips,
     }
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for name, failover in failovers.items():
-        groups[name] = []
-        document["failovers"].append({**_shown(FAILOVER, failover), "groups": groups[name]})
-        yield
-    for key, status in statuses.items():
-        groups[key.failover].append({**_shown(GROUP, status), "failover": key.failover})
-        yield
-    for virtual_ip in virtual_ips.values():
-        group = statuses[virtual_ip.group]
-        shown = _shown(VIRTUAL_IP, VirtualIPView(virtual_ip, group))
-        document["virtual_ips"].append({**shown, "group": group.group.name})
-        yield
-    return document
 
 
 def _plain(entry: Entry) -> dict[str, Any]:

@@ -32,7 +32,7 @@ _NAMES: dict[type[IpfodError], str] = {
 # Everything that the service answers with, and when: for the manual and docs/dbus.md.
 ERRORS = (
     (f"{OWN}.InvalidConfiguration", "the configuration was refused; one complaint a line"),
-    (f"{OWN}.NotFound", "this node has no such virtual IP"),
+    (f"{OWN}.NotFound", "this node has no such failover, group or virtual IP, or no longer"),
     (f"{OWN}.NoSuccessor", "no other node took the group; this one has kept it"),
     (f"{OWN}.Busy", "the group is being moved already"),
     (f"{OWN}.Failed", "something outside ipfod refused or did not answer"),
@@ -80,4 +80,4 @@ def answer_for(error: Exception, *, what: str) -> tuple[str, str]:
         names = (name for cls, name in _NAMES.items() if isinstance(error, cls))
         return next(names, f"{OWN}.Failed"), str(error)
     log.error("%s: internal error", what, exc_info=error)
-    return f"{OWN}.Failed", f"{what}: internal error (see the log of ipfod)"
+    return f"{OWN}.Failed", f"{what}: internal error (see: journalctl -u ipfod)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Any
 
@@ -10,10 +11,12 @@ from ipfod.bus import wire
 from ipfod.bus.describe import describe
 from ipfod.bus.errors import standard
 from ipfod.bus.interfaces import MANAGER, transition_entry
+from ipfod.bus.objects import Objects
 from ipfod.bus.paths import virtual_ip_path
 from ipfod.bus.server import Call, Handlers
-from ipfod.bus.turns import Turns
+from ipfod.bus.turns import Steps, Turns
 from ipfod.errors import NotFound
+from ipfod.node.model import Transition
 from ipfod.node.node import HISTORY_LENGTH, Node
 
 ADDRESS_LENGTH_MAX = 64  # the longest IPv6 address with a zone is shorter
@@ -22,8 +25,9 @@ ADDRESS_LENGTH_MAX = 64  # the longest IPv6 address with a zone is shorter
 class Manager:
     """The manager of one node."""
 
-    def __init__(self, node: Node, turns: Turns) -> None:
+    def __init__(self, node: Node, objects: Objects, turns: Turns) -> None:
         self._node = node
+        self._objects = objects
         self._turns = turns
 
     @property
@@ -45,10 +49,17 @@ class Manager:
             raise NotFound(f"{shown} is not a virtual IP of this node")
         return [virtual_ip_path(address)]
 
-    async def _get_history(self, call: Call) -> list[Any]:
+    async def _get_history(self, call: Call) -> bytes:
         [limit] = call.arguments
-        transitions = self._node.history(limit or HISTORY_LENGTH)
-        return [wire.clean([transition_entry(each) for each in transitions])]
+        return await self._turns.run(_marshalled(self._node.history(limit or HISTORY_LENGTH)))
 
     async def _describe(self, call: Call) -> list[Any]:
-        return [json.dumps(await self._turns.run(describe(self._node)))]
+        return [json.dumps(await self._turns.run(describe(self._node, self._objects)))]
+
+
+def _marshalled(transitions: Iterable[Transition]) -> Steps[bytes]:
+    parts = []
+    for transition in transitions:
+        parts.append(wire.list_part(wire.clean(transition_entry(transition))))
+        yield
+    return wire.list_body(parts)

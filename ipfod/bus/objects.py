@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from ipfod.addresses import Address
 from ipfod.bus import paths
 from ipfod.bus.interfaces import (
     FAILOVER,
@@ -19,9 +20,14 @@ from ipfod.bus.interfaces import (
     VirtualIPView,
 )
 from ipfod.bus.schema import Interface
+from ipfod.bus.turns import Steps
 from ipfod.node.events import FailoverRef, Ref, VirtualIPRef
+from ipfod.node.model import FailoverStatus, GroupStatus, VirtualIPStatus
 from ipfod.node.node import Node
 from ipfod.plan.model import GroupKey
+
+T = TypeVar("T")
+_Statuses = tuple[dict[str, FailoverStatus], dict[GroupKey, GroupStatus], dict[Address, VirtualIPStatus]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,36 @@ class Objects:
         yield from self._node.groups
         yield from (VirtualIPRef(address) for address in self._node.virtual_ips)
 
+    def each(self, make: Callable[[Object], T]) -> Steps[dict[Ref, T]]:
+        """What `make` makes of every object below the manager as it is at the last step; a step for each.
+
+        What changes meanwhile is made anew: the signals that tell of it leave before the answer does.
+        """
+        made: dict[Ref, T] = {}
+        ahead = tuple(self.refs())
+        while ahead:
+            before = self._statuses()
+            for ref in ahead:
+                if (found := self.of(ref)) is not None:
+                    made[ref] = make(found)
+                else:
+                    made.pop(ref, None)
+                yield
+            ahead = self._changed_since(before)
+        return made
+
+    def _statuses(self) -> _Statuses:
+        return dict(self._node.failovers), dict(self._node.groups), dict(self._node.virtual_ips)
+
+    def _changed_since(self, before: _Statuses) -> tuple[Ref, ...]:
+        now = self._statuses()
+        if now == before:  # at once where nothing was replaced
+            return ()
+        failovers, groups = _differing(before[0], now[0]), _differing(before[1], now[1])
+        addresses = _differing(before[2], now[2])
+        addresses |= {address: None for address, status in now[2].items() if status.group in groups}
+        return (*map(FailoverRef, failovers), *groups, *map(VirtualIPRef, addresses))
+
     def children(self, path: str) -> list[str] | None:
         """The names of the nodes right below a path; None if nothing is at or below it."""
         node = self._node
@@ -96,3 +132,8 @@ class Objects:
                 return [paths.encode(str(key.index)) for key in groups] or None
             return ["group"] if groups else []
         return [] if self.at(path) is not None else None
+
+
+def _differing(before: Mapping[Any, object], now: Mapping[Any, object]) -> dict[Any, None]:
+    """The keys, in order, whose values are others. Statuses are frozen: the same object says the same."""
+    return {key: None for key in {**now, **before} if before.get(key) is not now.get(key)}

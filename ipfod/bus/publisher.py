@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from dbus_next.message import Message
@@ -99,14 +100,14 @@ class Publisher:
         if self._scheduled is not None:
             self._scheduled.cancel()
             self._scheduled = None
-        self._send(*self._messages())
+        self._send(*chain.from_iterable(self._messages()))
 
     def _slice(self) -> None:
         self._scheduled = None
         until = time.monotonic() + SLICE_S
         messages: list[Message] = []
-        for message in self._messages():
-            messages.append(message)
+        for of_one in self._messages():
+            messages += of_one
             if time.monotonic() > until:
                 self._scheduled = asyncio.get_running_loop().call_soon(self._slice)
                 break
@@ -144,15 +145,16 @@ class Publisher:
 
     # ------------------------------------------------------------ saying
 
-    def _messages(self) -> Iterator[Message]:
-        """Take what is noted and make the signals of it, one by one."""
+    def _messages(self) -> Iterator[list[Message]]:
+        """Take what is noted and make the signals of it, one object after the other."""
         if self._node_fields:
             fields, self._node_fields = frozenset(self._node_fields), set()
-            yield _properties_changed(Object(ROOT, MANAGER, self._node), MANAGER.changed_by(fields))
+            yield [_properties_changed(Object(ROOT, MANAGER, self._node), MANAGER.changed_by(fields))]
         for queue in (self._first, self._then):
             while queue:
                 ref = next(iter(queue))
-                yield from self._signals(ref, queue.pop(ref))
+                # All of them at once: what a slice that ends here would leave is noted nowhere any more.
+                yield list(self._signals(ref, queue.pop(ref)))
 
     def _signals(self, ref: Ref, pending: _Pending) -> Iterator[Message]:
         found = self._objects.of(ref)

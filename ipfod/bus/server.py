@@ -173,12 +173,9 @@ class Server:
 
 def _managed_objects(objects: Objects) -> Steps[bytes]:
     [argument] = interfaces.OBJECT_MANAGER.methods[0].gives
-    body = wire.DictBody(argument[1])
-    for ref in tuple(objects.refs()):
-        if (found := objects.of(ref)) is not None:
-            body.extend({found.path: shown(found)})
-        yield
-    return body.finish()
+    signature = argument[1]
+    parts = yield from objects.each(lambda found: wire.dict_part(signature, {found.path: shown(found)}))
+    return wire.dict_body(parts.values())
 
 
 def shown(each: Object) -> dict[str, Any]:

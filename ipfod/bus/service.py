@@ -33,7 +33,7 @@ class Service:
     def __init__(self, node: Node, control: Control) -> None:
         self._objects = Objects(node)
         turns = Turns()
-        manager = Manager(node, turns)
+        manager = Manager(node, self._objects, turns)
         orders = Orders(control, self._authorize)
         self._server = Server(self._objects, {**manager.handlers, **orders.handlers}, turns)
         self._publisher = Publisher(node, self._objects, self._send)

@@ -20,7 +20,10 @@ class Turns:
         self._busy = asyncio.Lock()
 
     async def run(self, steps: Steps[T]) -> T:
-        """The result of `steps`, with a turn of the event loop after every few of them."""
+        """The result of `steps`, with a turn of the event loop after every few of them.
+
+        None comes between the last step and the return: what was true at that step is true still.
+        """
         result: list[T] = []
 
         def stepping() -> Generator[None, None, None]:
@@ -28,8 +31,9 @@ class Turns:
 
         running = stepping()
         async with self._busy:
-            while not result:
+            while True:
                 for _ in islice(running, STEPS_PER_TURN):
                     pass
+                if result:
+                    return result[0]
                 await asyncio.sleep(0)
-        return result[0]

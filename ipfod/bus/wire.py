@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dbus_next._private.address import parse_address
@@ -77,21 +77,36 @@ def marshal(signature: str, body: list[Any]) -> bytes:
     return bytes(_marshaller(signature, body).marshall())
 
 
-class DictBody:
-    """A body of one dictionary (`a{…}`), put together piece by piece so that no piece takes long."""
+def dict_part(signature: str, entries: Mapping[str, Any]) -> bytes:
+    """Some entries of a dictionary of type `a{…}`, at least one, marshalled for `dict_body`."""
+    # 4 bytes of length and 4 of padding before the first entry
+    return marshal(signature, [entries])[8:]
 
-    def __init__(self, signature: str) -> None:
-        self._signature = signature
-        self._data = bytearray()
 
-    def extend(self, part: Mapping[str, Any]) -> None:
-        if part:
-            self._data += bytes(-len(self._data) % 8)
-            # 4 bytes of length and 4 of padding before the first entry; entries stand at multiples of 8
-            self._data += marshal(self._signature, [part])[8:]
+def dict_body(parts: Iterable[bytes]) -> bytes:
+    """A body of one dictionary, put together of pieces none of which took long."""
+    data = bytearray()
+    for part in parts:
+        data += bytes(-len(data) % 8)  # entries stand at multiples of 8
+        data += part
+    return struct.pack("<Ixxxx", len(data)) + data
 
-    def finish(self) -> bytes:
-        return struct.pack("<Ixxxx", len(self._data)) + self._data
+
+def list_part(entries: Mapping[str, Any]) -> bytes:
+    """A dictionary of type `a{sv}`, marshalled for `list_body`."""
+    # 4 bytes of the list's length before it: it stands at a multiple of 8, and 4
+    return marshal("aa{sv}", [[entries]])[4:]
+
+
+def list_body(parts: Iterable[bytes]) -> bytes:
+    """A body of one list of dictionaries (`aa{sv}`), put together of pieces none of which took long."""
+    data = bytearray(4)
+    for part in parts:
+        data += bytes(-len(data) % 4)
+        # A dictionary's length stands at a multiple of 4, its entries at one of 8.
+        data += part if len(data) % 8 else part[:4] + bytes(4) + part[4:]
+    struct.pack_into("<I", data, 0, len(data) - 4)
+    return bytes(data)
 
 
 def encode(message: Message, serial: int) -> bytes:

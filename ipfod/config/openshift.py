@@ -24,6 +24,10 @@ UNICAST_PEERS = Form.ENV.spell("unicast_peers")
 CHECK_SCRIPT = Form.ENV.spell("check_script")
 NOTIFY_SCRIPT = Form.ENV.spell("notify_script")
 
+# The password of pods without a name of their own: the first 8 characters of the one that their image has. It
+# is no value of the file that is made, which speaks version 3.
+NAME_ORIGIN = 'metadata.name of the Deployment; to join its pods: vrrp_version = 2, auth_pass = "OpenShif"'
+
 BAD_MAX = 20  # bad failovers in one file; reading 65536 addresses takes 50 ms, and the others can wait
 COLUMN_MAX = 40  # comments stand in one column, except after longer values
 
@@ -88,7 +92,7 @@ def _configuration(each: Deployment, container: Container, complaints: Complaint
     _warn_of_unknown_values(container, complaints)
     if NAME not in variables or not variables[NAME].text:
         # Written too, so that the failover keeps its name when its file gets another.
-        variables[NAME] = Variable(NAME, each.name, each.line, "metadata.name of the Deployment")
+        variables[NAME] = Variable(NAME, each.name, each.line, NAME_ORIGIN)
     settings = tuple(_settings(variables, container, complaints))
     failover = build(Reading(settings), form=Form.ENV, default_name="", complaints=complaints)
     if failover is None:

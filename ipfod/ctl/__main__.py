@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ipfod.ctl.console import Console, complain, open_console
+from ipfod.ctl.console import Console, complain, complain_of, open_console
 from ipfod.ctl.failures import CommandFailed, ConfigurationRefused, Exit
 from ipfod.ctl.parser import COMPLETE, command_line
 from ipfod.errors import IpfodError
@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain(*error.text.splitlines())
         return error.exit_code
     except IpfodError as error:
-        complain(f"ipfoctl: {error.text}", *([f"  -> {error.hint}"] if error.hint else []))
+        complain_of(error)
         return error.exit_code if isinstance(error, CommandFailed) else Exit.FAILED
     except OSError as error:
         _drop_output()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 
-Address = IPv4Address | IPv6Address
+from ipfod.addresses import Address
 
 
 def normalised(text: str) -> str:

@@ -14,7 +14,7 @@ from dbus_next.signature import Variant
 
 from ipfod.bus.connection import BUS, BUS_HINT, Connection, bus_call, system_bus_address
 from ipfod.bus.errors import OWN, STANDARD, BusError
-from ipfod.ctl.failures import CommandFailed, ConfigurationRefused, Exit, NotPermitted, NotRunning
+from ipfod.ctl.failures import CommandFailed, ConfigurationRefused, Exit, NotPermitted, NotRunning, Refused
 from ipfod.errors import Failed
 
 # Spelled out: the modules that hold the tree of objects take a tenth of a second to import.
@@ -30,7 +30,7 @@ CALL_TIMEOUT_S = 25.0  # what libdbus waits by default
 
 _GONE = {f"{STANDARD}.{kind}" for kind in ("ServiceUnknown", "NameHasNoOwner", "Disconnected")}
 _REFUSED = {f"{STANDARD}.{kind}" for kind in ("AccessDenied", "AuthFailed", "InteractiveAuthorizationRequired")}
-_FOREIGN = {f"{STANDARD}.{kind}" for kind in ("UnknownMethod", "UnknownInterface", "UnknownObject")}
+_FOREIGN = {f"{STANDARD}.{kind}" for kind in ("UnknownMethod", "UnknownInterface")}
 
 Signal = Message
 SignalHandler = Callable[[Signal], None]
@@ -66,9 +66,7 @@ class Client:
     ) -> Any:
         """Call a method, of the Manager unless said otherwise; its only return value, or None.
 
-        Raises CommandFailed.
-
-        A daemon that does not run is not started: the administrator may have stopped it on purpose.
+        Raises CommandFailed. A daemon that does not run is not started: it may be so on purpose.
         """
         message = Message(
             SERVICE,
@@ -174,7 +172,10 @@ def explained(name: str, text: str, member: str) -> CommandFailed:
         )
     if name == f"{OWN}.InvalidConfiguration":
         return ConfigurationRefused(text)
-    return CommandFailed(text or f"{member} failed: {name}")
+    if name == f"{STANDARD}.UnknownObject":  # it was there a moment ago
+        return Refused(f"{member}: {text}", hint="a reload took it away; ipfoctl status lists what there is")
+    kind = Refused if name.startswith(f"{OWN}.") else CommandFailed
+    return kind(text or f"{member} failed: {name}")
 
 
 def plain(value: Any) -> Any:

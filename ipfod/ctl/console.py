@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from ipfod.ctl.text import Line, printable, render
+from ipfod.errors import IpfodError
 
 # ECMA-48: cursor to the first line; erase the rest of the line, of the page. Erasing first would flicker.
 HOME, ERASE_LINE, ERASE_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
@@ -71,6 +72,11 @@ def complain(*lines: str) -> None:
         sys.stderr.flush()
     except OSError:
         return  # nobody listens
+
+
+def complain_of(error: IpfodError) -> None:
+    """Write an error to standard error as ipfoctl's: a line, and one with what to do."""
+    complain(f"ipfoctl: {error.text}", *([f"  -> {error.hint}"] if error.hint else []))
 
 
 def open_console() -> Console:

@@ -28,12 +28,17 @@ def seconds(text: str) -> int:
 def since_usec(text: str) -> int:
     """When that was, in microseconds since 1970: so long ago, or at a local day and time.
 
-    Raises argparse.ArgumentTypeError naming what is accepted.
+    Raises argparse.ArgumentTypeError naming what is accepted, for what is still to come too: since 23:50, asked
+    at midnight, would find nothing, which is what somebody who looks for the cause of a page takes it for.
     """
     if _DURATION.fullmatch(text):
         return int((time.time() - seconds(text)) * USEC_PER_S)
     clock = f"{datetime.now():%Y-%m-%d} {text}" if _TIME_OF_DAY.fullmatch(text) else text
     try:
-        return max(0, int(datetime.fromisoformat(clock).timestamp()) * USEC_PER_S)
+        moment_s = int(datetime.fromisoformat(clock).timestamp())
     except (ValueError, OverflowError, OSError):
         raise argparse.ArgumentTypeError(f"{text!r} is not {SINCE_ACCEPTED}") from None
+    if moment_s > time.time():
+        text = f"{text!r} is still to come; a time of yesterday needs the day: 2026-11-27 22:30"
+        raise argparse.ArgumentTypeError(text)
+    return max(0, moment_s * USEC_PER_S)

@@ -27,6 +27,10 @@ class ConfigurationRefused(CommandFailed):
     """Configuration files have errors; the text is one complaint a line, to be shown as it is."""
 
 
+class Refused(CommandFailed):
+    """ipfod has not done one thing, and says why; what else it is asked for may go well."""
+
+
 class NotRunning(CommandFailed):
     """There is no daemon to talk to, or no bus to reach it by."""
 

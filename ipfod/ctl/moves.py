@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from ipfod.ctl import client
 from ipfod.ctl.addresses import shortened
 from ipfod.ctl.client import GROUP, Client
-from ipfod.ctl.console import Console
+from ipfod.ctl.console import Console, complain, complain_of
 from ipfod.ctl.description import Group, parse, read
-from ipfod.ctl.failures import CommandFailed, Exit
+from ipfod.ctl.failures import CommandFailed, Exit, Refused
 from ipfod.ctl.targets import Target, find, path_of
 from ipfod.ctl.text import line
 
@@ -22,15 +22,16 @@ def step_down(name: str, hold_s: int, timeout_s: int, console: Console) -> Exit:
 
     async def once(connected: Client) -> Exit:
         target = find(read(parse(await connected.call("Describe"))), name)
-        for group in _chosen(target, [group for group in target.groups if group.state == "master"]):
+
+        async def move(group: Group) -> str:
             path = path_of(target.failover, group)
-            began = time.monotonic()
             with console.waiting(f"{group.name}: handing over ..."):
                 await connected.call("StepDown", "u", hold_s, path=path, interface=GROUP, timeout_s=timeout_s)
-            took_ms = (time.monotonic() - began) * 1000
             master = await connected.get(path, GROUP, "Master")
-            console.show([line(f"{_addresses(group)} moved to {master or 'another node'} in {took_ms:.0f} ms")])
-        return Exit.DONE
+            return f"moved to {master or 'another node'}"
+
+        masters = [group for group in target.groups if group.state == "master"]
+        return await _each(target, _chosen(target, masters), move, console)
 
     return client.run(once)
 
@@ -41,20 +42,46 @@ def take_over(name: str, timeout_s: int, console: Console) -> Exit:
     async def once(connected: Client) -> Exit:
         described = read(parse(await connected.call("Describe")))
         target = find(described, name)
+
+        async def move(group: Group) -> str:
+            path = path_of(target.failover, group)
+            with console.waiting(f"{group.name}: taking over ..."):
+                await connected.call("TakeOver", path=path, interface=GROUP, timeout_s=timeout_s)
+            return f"moved here from {group.master}" if group.master else "moved here"
+
         others = [group for group in target.groups if group.state != "master"]
         if not others:
             console.show([line(f"{target.name}: {described.node_name} is its master already")])
-        for group in others:
-            path = path_of(target.failover, group)
-            began = time.monotonic()
-            with console.waiting(f"{group.name}: taking over ..."):
-                await connected.call("TakeOver", path=path, interface=GROUP, timeout_s=timeout_s)
-            took_ms = (time.monotonic() - began) * 1000
-            came = f" from {group.master}" if group.master else ""
-            console.show([line(f"{_addresses(group)} moved here{came} in {took_ms:.0f} ms")])
-        return Exit.DONE
+        return await _each(target, others, move, console)
 
     return client.run(once)
+
+
+async def _each(
+    target: Target, groups: Sequence[Group], move: Callable[[Group], Awaitable[str]], console: Console
+) -> Exit:
+    """Move groups one after the other, and tell of each what `move` says.
+
+    A group that ipfod does not move keeps no other from its turn: why is told at the end, the same reason once,
+    and the command has failed. Raises CommandFailed for what no group would come through.
+    """
+    refused: list[Refused] = []
+    try:
+        for group in groups:
+            began = time.monotonic()
+            try:
+                moved = await move(group)
+            except Refused as error:
+                refused.append(error)
+                continue
+            took_ms = (time.monotonic() - began) * 1000
+            console.show([line(f"{_addresses(group)} {moved} in {took_ms:.0f} ms")])
+    finally:
+        for reason in {str(each): each for each in refused}.values():
+            complain_of(reason)
+        if refused and len(groups) > 1:
+            complain(f"ipfoctl: {target.name}: {len(refused)} of {len(groups)} groups not moved")
+    return Exit.FAILED if refused else Exit.DONE
 
 
 def _chosen(target: Target, groups: Sequence[Group]) -> Sequence[Group]:

@@ -32,12 +32,12 @@ ABOUT = {
     "status": " Problems come first, each with what to do, and make the exit code 1.",
     "history": " ipfod keeps the last 1000, over restarts and reboots; the journal has them for longer.",
     "events": " Ends with Ctrl-C, or with exit code 3 when ipfod leaves the bus.",
-    "step-down": " Returns when another node's advert was heard; no packet is lost. A failover's groups go one "
-    "after the other, and the first that cannot be moved ends it. If nobody takes a group, this node keeps it, "
-    "and the exit code is 1.",
+    "step-down": " Returns when another node's advert was heard; no packet is lost. If nobody takes a group, "
+    "this node keeps it, and the exit code is 1. A failover's groups go one after the other, each whatever "
+    "became of those before; what could not be moved is said at the end.",
     "take-over": " Returns when it is; no packet is lost, whatever the preemption policies are. It stays "
-    "master "
-    "until it loses the group. A node that is in fault cannot take over.",
+    "master until it loses the group. A node that is in fault cannot take over. A failover's groups go one "
+    "after the other, as with step-down.",
     "preemption": " No virtual IP moves by it: a policy counts from the next change on. An ordered policy "
     "outlives restarts of ipfod, not a reboot.",
     "maintenance": " Groups are handed over one by one, without a packet lost where another node takes them. "
@@ -150,7 +150,7 @@ def _add_orders(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _limit(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text[:11]) <= HISTORY_MAX:
+    if text.isascii() and text.isdigit() and len(text) <= len(str(HISTORY_MAX)) and int(text) <= HISTORY_MAX:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to {HISTORY_MAX}")
 

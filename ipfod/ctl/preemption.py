@@ -10,12 +10,12 @@ from ipfod.ctl.client import FAILOVER, GROUP, Client
 from ipfod.ctl.console import Console
 from ipfod.ctl.description import Description, parse, read
 from ipfod.ctl.failures import Exit
+from ipfod.ctl.parser import TIMEOUT_S
 from ipfod.ctl.targets import Target, find
 from ipfod.ctl.text import Cell, Line, Style, line, table
 
 RESET = "reset"
 CONFIGURATION = "configuration"
-TIMEOUT_S = 150.0  # somebody may have to type a password
 
 
 def run(name: str | None, policy: Sequence[str], console: Console, *, as_json: bool) -> Exit:

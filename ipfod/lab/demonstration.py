@@ -11,8 +11,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
-from ipfod.config.load import load_file, load_text
+from ipfod.config.load import load_file, load_text, shown_path
 from ipfod.config.model import Failover
 from ipfod.errors import Failed, InvalidConfiguration, IpfodError
 from ipfod.lab import ruleset
@@ -74,8 +75,15 @@ def main(argv: Sequence[str]) -> int:
         return 1
 
 
+class _Parser(argparse.ArgumentParser):
+    """Repeats in its complaints what it was given; that goes to a terminal."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error("".join(c if c.isprintable() else " " for c in message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ipfoctl lab",
         description="Rehearse on this machine what happens to virtual IPs when nodes, services or keepalived "
         "fail. The nodes are network namespaces; nothing leaves them, nothing is left behind.",
@@ -86,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _number_of_nodes(text: str) -> int:
-    if text.isascii() and text.isdigit() and 2 <= int(text) <= NODES_MAX:
+    if text.isascii() and text.isdigit() and len(text) <= len(str(NODES_MAX)) and 2 <= int(text) <= NODES_MAX:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is no number from 2 to {NODES_MAX}")
 
@@ -135,7 +143,7 @@ async def _rehearse(file: Path, count: int | None) -> int:
     nodes = count or max(2, len(listed) or failover.replica_count)
     if listed and nodes > len(listed):
         raise Failed(
-            f"{file}: names {len(listed)} nodes, and {nodes} are to be rehearsed",
+            f"{shown_path(file)}: names {len(listed)} nodes, and {nodes} are to be rehearsed",
             hint="list them all in `nodes` (and `unicast_peers`), or use fewer with --nodes",
         )
     if nodes > NODES_MAX:

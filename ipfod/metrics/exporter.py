@@ -76,7 +76,7 @@ class Metrics:
             from ipfod.metrics.server import MetricsServer
         except ImportError as error:
             hint = f"install prometheus_client for {VARIABLE}, or take the variable away"
-            raise Failed(f"no metrics: {error}", hint=hint) from None
+            raise Failed(f"metrics cannot be served: {error}", hint=hint) from None
         loop = asyncio.get_running_loop()
         try:
             return MetricsServer(listen, NodeCollector(lambda: self._seen_by(loop)))

@@ -12,19 +12,22 @@ import io
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterable
 from socketserver import TCPServer
-from typing import Any
+from typing import Any, ClassVar
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.registry import Collector
 
-from ipfod.errors import Failed
+from ipfod.errors import SCARCE, Failed
 from ipfod.metrics.listen import Listen
 
-CLIENT_TIMEOUT_S = 5.0  # for each read, and for the answer. Prometheus gives up a scrape after 10 s by default
+CLIENT_TIMEOUT_S = 5.0  # for the question and for the answer. Prometheus gives up after 10 s by default
+
+SCARCE_PAUSE_S = 0.25  # without descriptors no client can be taken; `close` waits as long
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +68,15 @@ class _Http(WSGIServer):
         self.server_name, self.server_port = self._listen
         self.setup_environ()
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Take a client that waits. Raises OSError."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in SCARCE:
+                time.sleep(SCARCE_PAUSE_S)  # the client waits on: the next try would be at once, for ever
+            raise
+
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Called before a client is served."""
         self._client = request
@@ -82,8 +94,36 @@ class _Http(WSGIServer):
         log.debug("metrics: a client was not served", exc_info=True)
 
 
+class _Question(io.RawIOBase):
+    """What a client sends within a time. The socket's own limit would begin anew with each byte."""
+
+    def __init__(self, connection: socket.socket, within_s: float) -> None:
+        self._connection = connection
+        self._within_s = within_s
+        self._until_s = time.monotonic() + within_s
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Raises TimeoutError when the time is over."""
+        if (left_s := self._until_s - time.monotonic()) <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left_s)
+        try:
+            return self._connection.recv_into(buffer)
+        finally:
+            self._connection.settimeout(self._within_s)  # of the answer
+
+
 class _Handler(WSGIRequestHandler):
-    timeout = CLIENT_TIMEOUT_S
+    timeout: ClassVar[float] = CLIENT_TIMEOUT_S
+
+    def setup(self) -> None:
+        """Called for each client."""
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(_Question(self.connection, self.timeout))
 
     def log_message(self, format: str, *args: Any) -> None:
         """No line in the journal for each scrape."""
@@ -104,8 +144,8 @@ def _application(registry: CollectorRegistry) -> Any:
         except Failed as error:
             sentence = f"{error}\n"
         except Exception:  # a fault of ours: the client gets a sentence, the journal where it is
-            log.exception("metrics could not be told")
-            sentence = "internal error, see the journal of ipfod\n"
+            log.exception("metrics: a scrape was answered with an error")
+            sentence = "metrics: internal error (see: journalctl -u ipfod)\n"
         start_response("503 Service Unavailable", [("Content-Type", "text/plain; charset=utf-8")])
         return [sentence.encode()]
 

@@ -7,9 +7,13 @@ import logging
 import secrets
 from pathlib import Path
 
+from ipfod.errors import Failed
 from ipfod.files import read_text
+from ipfod.node.durable import replace_file
 
 log = logging.getLogger(__name__)
+
+LENGTH_MAX = 64
 
 
 def this_boot(path: Path) -> str:
@@ -18,10 +22,12 @@ def this_boot(path: Path) -> str:
     Kept in a file in a directory that goes at reboot. The kernel's boot_id is the host's in a container.
     """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError), open(path, "x", encoding="ascii") as file:
-            file.write(secrets.token_hex(16))
-        return read_text(path, "ascii")[:64]
-    except (OSError, ValueError) as error:
-        log.warning("%s: %s: runtime orders will not outlive a restart of ipfod", path, error)
+        with contextlib.suppress(FileNotFoundError):
+            if name := read_text(path, "ascii")[:LENGTH_MAX]:
+                return name
+        # None yet, or nothing in it: somebody has emptied it.
+        replace_file(path, secrets.token_hex(16))
+        return read_text(path, "ascii")[:LENGTH_MAX]
+    except (OSError, ValueError, Failed) as error:
+        log.warning("%s: %s: a restart of ipfod forgets every order but maintenance", path, error)
         return ""

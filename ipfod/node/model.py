@@ -58,6 +58,9 @@ class ProblemCode(StrEnum):
     METRICS_FAILED = "metrics-failed"
 
 
+ProblemKey = tuple[ProblemCode, str]  # what it is and of what: a problem is there once, whoever sees it
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that an administrator should know: code, the object it is about, a sentence, what to do."""
@@ -69,7 +72,7 @@ class Problem:
     since_usec: int = 0
 
     @property
-    def key(self) -> tuple[ProblemCode, str]:
+    def key(self) -> ProblemKey:
         return self.code, self.object
 
 

@@ -41,7 +41,7 @@ from ipfod.node.model import (
     GroupStatus,
     KeepalivedState,
     Problem,
-    ProblemCode,
+    ProblemKey,
     State,
     Transition,
     VirtualIPStatus,
@@ -67,7 +67,8 @@ class Node:
         self._intents: dict[GroupKey, str] = {}
         self._withheld: dict[GroupKey, str] = {}
         self._maintenance: Maintenance | None = None
-        self._problems: dict[tuple[ProblemCode, str], tuple[str, Problem]] = {}
+        self._problems: dict[ProblemKey, Problem] = {}
+        self._reported: dict[str, dict[ProblemKey, Problem]] = {}  # by scope; two may see the same problem
         self._history: deque[Transition] = deque(maxlen=HISTORY_LENGTH)
         self._addresses: Mapping[str, frozenset[Address]] = {}
 
@@ -86,7 +87,7 @@ class Node:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Everything that is wrong now, oldest first."""
-        return tuple(problem for _, problem in self._problems.values())
+        return tuple(self._problems.values())
 
     @property
     def maintenance(self) -> Maintenance | None:
@@ -279,8 +280,10 @@ class Node:
 
     def _check_reported(self, event: CheckReported) -> Iterable[Change]:
         known = self._failovers.get(event.failover)
-        if known is not None:
-            yield from self._update_failover(replace(known, check_state=event.state, check_text=event.text))
+        if known is None:
+            return
+        yield from self._update_failover(replace(known, check_state=event.state, check_text=event.text))
+        yield from self._look_at_faults(group.key for group in known.plan.groups)
 
     # ------------------------------------------------------------ orders
 
@@ -291,44 +294,51 @@ class Node:
             self._intents.pop(event.group, None)
 
     def _withhold(self, event: Withheld) -> Iterable[Change]:
-        if (status := self._groups.get(event.group)) is None:
+        if event.group not in self._groups:
             return
-        if not event.text:
+        if event.text:
+            self._withheld[event.group] = event.text
+        else:
             self._withheld.pop(event.group, None)
-            return
-        self._withheld[event.group] = event.text
-        if status.state is State.FAULT and self._maintenance is None and status.reason != event.text:
-            self._groups[event.group] = replace(status, reason=event.text)
-            yield Changed(event.group, frozenset({"reason"}))
+        yield from self._look_at_faults([event.group])
 
     def _maintenance_ordered(self, event: MaintenanceOrdered) -> Iterable[Change]:
         if event.maintenance == self._maintenance:
             return
         self._maintenance = event.maintenance
         yield NodeChanged(frozenset({"maintenance"}))
-        for key, status in self._groups.items():
-            failover = self._failovers[key.failover]
-            # keepalived will not report a fault that goes on, but it has another reason now.
-            reason = fault_that_stays(failover, event.maintenance)
-            if status.state is State.FAULT and reason not in ("", status.reason):
-                self._groups[key] = replace(status, reason=reason)
-                yield Changed(key, frozenset({"reason"}))
+        yield from self._look_at_faults(self._groups)
+
+    def _look_at_faults(self, keys: Iterable[GroupKey]) -> Iterable[Change]:
+        """What keeps groups in fault may be another thing than before."""
+        for key in keys:
+            status, failover = self._groups[key], self._failovers[key.failover]
+            if status.state is State.FAULT:
+                withheld = self._withheld.get(key, "")
+                reason = fault_that_stays(status, failover, self._maintenance, withheld)
+                if reason != status.reason:
+                    self._groups[key] = replace(status, reason=reason)
+                    yield Changed(key, frozenset({"reason"}))
 
     # ------------------------------------------------------------ problems
 
     def _problems_seen(self, event: ProblemsSeen, now: int) -> Iterable[Change]:
+        before = self._reported.get(event.scope, {})
         seen = {problem.key: problem for problem in event.problems}
-        for key, (scope, known) in list(self._problems.items()):
-            wanted = seen.get(key)
-            same = wanted is not None and (wanted.text, wanted.hint) == (known.text, known.hint)
-            if scope == event.scope and not same:
+        self._reported[event.scope] = seen
+        for key in before:
+            known = self._problems.get(key)
+            if known is not None and not any(_same(known, each) for each in self._reported_of(key)):
                 del self._problems[key]
                 yield ProblemCleared(known)
-        for key, problem in seen.items():
-            if key not in self._problems:
-                dated = replace(problem, since_usec=now)
-                self._problems[key] = (event.scope, dated)
+        # What one part of the daemon no longer sees another may: then it is told in the other's words.
+        for key in (*seen, *before):
+            if key not in self._problems and (reports := self._reported_of(key)):
+                self._problems[key] = dated = replace(reports[0], since_usec=now)
                 yield ProblemRaised(dated)
+
+    def _reported_of(self, key: ProblemKey) -> list[Problem]:
+        return [found[key] for found in self._reported.values() if key in found]
 
     # ------------------------------------------------------------
 
@@ -339,3 +349,7 @@ class Node:
         if changed:
             self._failovers[new.plan.name] = new
             yield Changed(FailoverRef(new.plan.name), changed)
+
+
+def _same(one: Problem, other: Problem) -> bool:
+    return (one.key, one.text, one.hint) == (other.key, other.text, other.hint)

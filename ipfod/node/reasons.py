@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from ipfod.node.model import CheckState, FailoverStatus, GroupStatus, State
 from ipfod.node.orders import Maintenance
 
+# Why a group must not be served yet: texts of `Withheld`.
 LISTENING = "listening whether another router uses its virtual router ID"
+COLLIDING = "another router uses its virtual router ID"
+_NOT_CHECKED = "not checked yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,8 @@ def _why_backup(status: GroupStatus, failover: FailoverStatus, rival: Rival | No
             return "maintenance is over"
         if status.reason == LISTENING:
             return "no other router uses its virtual router ID"
+        if status.reason == COLLIDING:
+            return "the other router no longer uses its virtual router ID"
         return f"check passes again: {failover.check_text}" if failover.check_text else "the fault is over"
     if rival is not None and not rival.gone:
         return f"advert from {rival.address} with priority {rival.priority}"
@@ -90,15 +95,36 @@ def _why_backup(status: GroupStatus, failover: FailoverStatus, rival: Rival | No
     return "another node advertises it"
 
 
-def fault_that_stays(failover: FailoverStatus, maintenance: Maintenance | None) -> str:
-    """Why a group remains in fault though maintenance is over, "" if it will not or has said so all along."""
-    failing = maintenance is None and failover.check_state is CheckState.FAILING
-    return _why_fault(failover) if failing else ""
+def fault_that_stays(
+    status: GroupStatus, failover: FailoverStatus, maintenance: Maintenance | None, withheld: str
+) -> str:
+    """The reason of a group that is in fault still: its own, or what keeps it there if that is over.
+
+    keepalived reports no fault that goes on for another reason.
+    """
+    if _holds(status.reason, failover, maintenance, withheld):
+        return status.reason
+    if maintenance is not None:
+        return in_maintenance(maintenance)
+    if withheld:
+        return withheld
+    # If it is none of these, keepalived is about to say that the fault is over.
+    return _why_fault(failover) if failover.check_state is CheckState.FAILING else status.reason
+
+
+def _holds(reason: str, failover: FailoverStatus, maintenance: Maintenance | None, withheld: str) -> bool:
+    if reason.startswith("maintenance"):
+        return maintenance is not None and reason == in_maintenance(maintenance)
+    if reason in (LISTENING, COLLIDING):
+        return reason == withheld
+    if reason.startswith("check failed"):
+        return failover.check_state is CheckState.FAILING
+    return reason != _NOT_CHECKED or failover.check_state is CheckState.PENDING
 
 
 def _why_fault(failover: FailoverStatus) -> str:
     if failover.check_state is CheckState.FAILING:
         return f"check failed: {failover.check_text}"
     if failover.check_state is CheckState.PENDING:
-        return "not checked yet"
+        return _NOT_CHECKED
     return f"{failover.plan.interface} is down or has lost its address"

@@ -24,6 +24,7 @@ from ipfod.node.orders import Orders, from_document, to_document
 
 VERSION = 1
 SIZE_MAX_BYTES = 16 << 20  # 65536 VIPs take 4 MiB
+FAULT_MAX = 200  # characters of what is wrong; some of it is the file's own
 # Names become parts of paths and arguments of programs; a damaged file must not choose them freely.
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # of failovers and modules, as the configuration's options
 # A symbolic link; a FIFO, a device; a device or socket that nobody serves.
@@ -67,7 +68,19 @@ def load(path: Path, boot: str) -> tuple[Taken, str]:
     try:
         return _parse(text, boot), ""
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        return Taken(), _set_aside(path, str(error))
+        return Taken(), _set_aside(path, _fault(error))
+
+
+def _fault(error: Exception) -> str:
+    """What is wrong with a file, for people: not what Python says of the code that reads it."""
+    match error:
+        case UnicodeDecodeError() | json.JSONDecodeError():
+            return f"it is not JSON: {error}"
+        case KeyError():
+            return f"it has no {error}"
+        case ValueError():
+            return str(error)[:FAULT_MAX]
+    return "it is not built as ipfod writes it"
 
 
 def _set_aside(path: Path, reason: str) -> str:
@@ -100,10 +113,10 @@ def save(path: Path, taken: Taken, boot: str) -> None:
 
 def _parse(text: bytes, boot: str) -> Taken:
     if len(text) > SIZE_MAX_BYTES:
-        raise ValueError("too large")
+        raise ValueError("it is too large")
     document: Any = json.loads(text)
     if document["version"] != VERSION:
-        raise ValueError(f"version {document['version']!r}, {VERSION} is known")
+        raise ValueError(f"it is of version {document['version']!r}, known is {VERSION}")
     if not isinstance(document["modules"], list):
         raise ValueError("modules are not a list")
     return Taken(

@@ -79,7 +79,7 @@ class MaintenanceMode:
             if self._turn.locked():
                 continue
             if self._end_if_over():
-                log.info("maintenance is over: its end is reached")
+                log.info("maintenance: its end is reached")
                 self._emit(MaintenanceOrdered(None))
                 self._steer()
 

@@ -13,7 +13,7 @@ from itertools import combinations
 
 from ipfod.node.events import Event, ProblemsSeen, Withheld
 from ipfod.node.model import GroupStatus, Problem, ProblemCode, State, Transition
-from ipfod.node.reasons import LISTENING
+from ipfod.node.reasons import COLLIDING, LISTENING
 from ipfod.plan.model import Group, GroupKey
 from ipfod.supervise.soon import Soon
 from ipfod.vrrp.voices import Voice
@@ -27,7 +27,6 @@ LISTEN_S = 1.05
 # A group that was started a moment ago serves nobody yet.
 CAUTION_S = 1.5
 POLL_S = 0.02
-COLLIDING = "another router uses its virtual router ID"
 
 Speaking = Callable[[GroupKey], tuple[Voice, ...]]
 

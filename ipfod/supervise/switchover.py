@@ -215,8 +215,10 @@ class Switchover:
             self._emit(Intended(key, ""))
             self._settle(supervisor, status.group)
         if not taken:
-            text = f"{status.group.name}: {_holder(self._status(key))} and has not given way"
-            raise Failed(text, hint=f"step it down there: ipfoctl step-down {status.group.name}")
+            after = self._status(key)
+            text = f"{after.group.name}: this node has not become its master, {_holder(after)}"
+            there = f"step it down there: ipfoctl step-down {after.group.name}"
+            raise Failed(text, hint=there if after.master else "see: journalctl -u ipfod")
 
     def _settle(self, supervisor: Supervisor, group: Group) -> None:
         """Put the group's own preemption policy back, and claim no more than it takes; nobody waits for it."""

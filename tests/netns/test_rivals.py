@@ -12,7 +12,7 @@ from scenario import configure, each_on_one, group, on_node, start, until
 
 from ipfod.lab.lab import Lab
 from ipfod.lab.node import Node
-from ipfod.supervise.rivals import COLLIDING
+from ipfod.node.reasons import COLLIDING
 
 # netdev's ingress hook: after the listener, and no chain that ipfod opens.
 DEAF = """table netdev deaf {{

@@ -164,6 +164,19 @@ async def test_nothing_is_above_a_fixed_priority_of_254(pair: Lab) -> None:
     assert "has priority 254, and none is above that" in answer.text
 
 
+async def test_a_take_over_that_does_not_come_about_says_who_is_master(pair: Lab) -> None:
+    await run_all(pair)
+    owner, [other] = await owner_and_others(pair)
+    await until(lambda: is_in(other, "backup"), what="the other node has heard of the group")
+    await other.run(["pkill", "-STOP", "-x", "keepalived"])
+    answer = await on_group(other, "TakeOver")
+    await other.run(["pkill", "-CONT", "-x", "keepalived"])
+    assert answer.error == "Failed"
+    address = owner.own_addresses[0]
+    assert f"web_VIP_1: this node has not become its master, {address} is (step it down there: " in answer.text
+    await on_node(pair, owner, [VIP])
+
+
 async def holds_any(lab: Lab, node: Node) -> bool:
     return any([await lab.holders(vip) == [node] for vip in THREE_VIPS])
 

@@ -99,6 +99,7 @@ class Daemon:
     orders: list[tuple[object, ...]] = field(default_factory=list)
     warnings: tuple[str, ...] = ()  # what entering maintenance answers
     error: Exception | None = None
+    refused: dict[GroupKey, Exception] = field(default_factory=dict)  # what fails for one group alone
     hold: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -111,6 +112,9 @@ class Daemon:
     async def _note(self, *order: object) -> None:
         self.orders.append(order)
         await self.hold.wait()
+        for key, refusal in self.refused.items():
+            if key in order:
+                raise refusal
         if self.error is not None:
             raise self.error
 

@@ -124,7 +124,7 @@ async def test_nobody_else_s_does_without_polkit(
         (NotFound("web: there is no group 9"), f"{NAME}.Error.NotFound: web: there is no group 9"),
         (Failed("web_VIP_1: it does not run"), f"{NAME}.Error.Failed: web_VIP_1: it does not run"),
         (IpfodError("something of a kind to come"), f"{NAME}.Error.Failed: something of a kind to come"),
-        (RuntimeError("secret"), f"{NAME}.Error.Failed: {GROUP_1} StepDown: internal error (see the log"),
+        (RuntimeError("secret"), f"{NAME}.Error.Failed: {GROUP_1} StepDown: internal error (see: journalctl"),
     ],
 )
 async def test_errors_keep_their_kind_and_text(world: World, error: Exception, answer: str) -> None:

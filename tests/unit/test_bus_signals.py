@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+from collections import Counter
 
 import pytest
 from bus_harness import (
@@ -12,16 +14,26 @@ from bus_harness import (
     NAME,
     ROOT,
     VIP_10,
+    Daemon,
     World,
     addresses,
+    big_failover,
     busctl,
     failover,
+    node_with,
     planned,
     private_bus,
     serving,
     watching,
 )
+from dbus_next.message import Message
+from dbus_next.signature import Variant
 
+from ipfod.bus.connection import Connection, bus_call, system_bus_address
+from ipfod.bus.objects import Objects
+from ipfod.bus.paths import group_path
+from ipfod.bus.publisher import Publisher
+from ipfod.bus.service import Service
 from ipfod.config.model import Preemption, PreemptionMode
 from ipfod.node.events import (
     AddressesSeen,
@@ -39,6 +51,7 @@ world = serving
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="owning the name on a system bus needs root")
 
+PATIENCE_S = 10.0
 NOPREEMPT = Preemption(PreemptionMode.NOPREEMPT)
 
 
@@ -125,6 +138,63 @@ async def test_an_object_that_comes_and_goes_at_once_is_never_announced(world: W
         world.apply(planned(failover(), failover("last", ("10.0.0.2",), vrrp_id_offset=100)))
         await watcher.until("failover/last")
         assert "failover/db'" not in "".join(line for line in watcher.seen if "Interfaces" in line)
+
+
+async def test_each_object_that_goes_and_comes_back_in_one_burst_is_said_to_be_back() -> None:
+    """With 4080 virtual IPs the burst takes many slices, and any of them may end between the two signals."""
+    node = node_with(big_failover())
+    sent: Counter[str] = Counter()
+    publisher = Publisher(node, Objects(node), lambda *messages: sent.update(each.member for each in messages))
+    publisher.publish((*node.apply(planned(), 5), *node.apply(planned(big_failover()), 5)))
+    while publisher._scheduled is not None:
+        await asyncio.sleep(0)
+    everything = 1 + 255 + 4080
+    assert sent == {"Transition": 255, "InterfacesRemoved": everything, "InterfacesAdded": everything}
+
+
+@pytest.mark.parametrize("method", ["GetManagedObjects", "Describe"])
+async def test_the_answer_that_has_everything_is_as_new_as_the_signals_before_it(method: str) -> None:
+    """Groups change while the answer is made: whoever puts later signals on top of it is not left behind."""
+    interface = f"{NAME}.Manager" if method == "Describe" else "org.freedesktop.DBus.ObjectManager"
+    states: dict[str, str] = {}
+
+    def hear(message: Message) -> None:
+        if message.member == "PropertiesChanged" and message.path in states:
+            states[message.path] = message.body[1]["State"].value
+
+    async def ask(client: Connection) -> None:
+        [answer] = await client.call(Message(NAME, ROOT, interface, method), timeout_s=PATIENCE_S)
+        states.update(states_in(answer))
+
+    with private_bus():
+        node = node_with(big_failover())
+        service = Service(node, Daemon())
+        await service.start()
+        client = await Connection.open(system_bus_address(), hear)
+        rule = f"sender='{NAME}',interface='org.freedesktop.DBus.Properties',arg0='{NAME}.Group'"
+        await client.call(bus_call("AddMatch", "s", rule), timeout_s=PATIENCE_S)
+        asking = asyncio.create_task(ask(client))
+        for index in range(1, 256):
+            await asyncio.sleep(0)
+            event = InstanceReported("big", f"big_VIP_{index}", State.MASTER, 250)
+            service.publish(node.apply(event, 5))
+        await asking
+        async with asyncio.timeout(PATIENCE_S):
+            while set(states.values()) != {"master"}:
+                await asyncio.sleep(0.01)
+        assert len(states) == 255
+        await client.aclose()
+        await service.stop()
+
+
+def states_in(answer: str | dict[str, dict[str, dict[str, Variant]]]) -> dict[str, str]:
+    """The state of each group, by its path."""
+    if isinstance(answer, str):
+        [big] = json.loads(answer)["failovers"]
+        keys = (GroupKey("big", index) for index in range(1, 256))
+        return {group_path(key): group["state"] for key, group in zip(keys, big["groups"], strict=True)}
+    face = f"{NAME}.Group"
+    return {path: each[face]["State"].value for path, each in answer.items() if face in each}
 
 
 async def test_busctl_monitor_and_wait_see_the_signals_too(world: World) -> None:

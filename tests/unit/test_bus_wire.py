@@ -73,11 +73,16 @@ def test_headers_mean_what_the_librarys_mean(message: Message) -> None:
 
 @given(st.dictionaries(texts, texts, max_size=9), st.integers(0, 9))
 def test_a_dictionary_put_together_in_pieces_is_the_same_as_in_one(whole: dict[str, str], cut: int) -> None:
-    body = wire.DictBody("a{ss}")
     items = list(whole.items())
-    body.extend(dict(items[:cut]))
-    body.extend(dict(items[cut:]))
-    assert body.finish() == wire.marshal("a{ss}", [whole]).ljust(8, b"\0")
+    pieces = [piece for piece in (dict(items[:cut]), dict(items[cut:])) if piece]
+    body = wire.dict_body(wire.dict_part("a{ss}", piece) for piece in pieces)
+    assert body == wire.marshal("a{ss}", [whole]).ljust(8, b"\0")
+
+
+@given(st.lists(st.dictionaries(texts, texts, max_size=3), max_size=5))
+def test_a_list_put_together_in_pieces_is_the_same_as_in_one(whole: list[dict[str, str]]) -> None:
+    entries = [{key: Variant("s", value) for key, value in each.items()} for each in whole]
+    assert wire.list_body(map(wire.list_part, entries)) == wire.marshal("aa{sv}", [entries])
 
 
 @given(st.text(st.characters()))

@@ -137,7 +137,8 @@ def test_what_openshift_ignores_is_ignored_with_a_warning() -> None:
 def test_without_a_configuration_name_the_deployment_gives_it() -> None:
     [(name, text)] = texts(deployment(container(config=""), name="ipf-a")).items()
     assert name == "ipf-a"
-    assert re.search(r'^name = "ipf-a" +# metadata.name of the Deployment$', text, re.MULTILINE)
+    origin = 'metadata.name of the Deployment; to join its pods: vrrp_version = 2, auth_pass = "OpenShif"'
+    assert re.search(rf'^name = "ipf-a" +# {re.escape(origin)}$', text, re.MULTILINE)
 
 
 # Values of every option that has a variable; what is refused must be refused the same way by both.

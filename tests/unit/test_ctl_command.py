@@ -43,11 +43,31 @@ def ipfoctl(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_what_makes_no_sense_is_repeated_without_what_upsets_a_terminal() -> None:
-    for arguments in (["reload", "\x1b[31mx"], ["\x1b[31mx"], ["plan", "--nodes", "\x1b[31mx"]):
+    for arguments in (
+        ["reload", "\x1b[31mx"],
+        ["\x1b[31mx"],
+        ["plan", "--nodes", "\x1b[31mx"],
+        ["lab", "\x1b[31mx"],
+    ):
         done = ipfoctl(*arguments)
         assert done.returncode == 2
         assert "31mx" in done.stderr
         assert "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "accepted"),
+    [
+        (("lab", "--nodes", "9" * 5000), "is no number from 2 to 16"),  # more digits than int() takes
+        (("history", "--limit", "9" * 5000), "is not a number from 0 to 4294967295"),
+        (("history", "--limit", "00000000000" + "9" * 11), "is not a number from 0 to 4294967295"),
+    ],
+)
+def test_a_number_of_any_length_is_refused_with_what_is_accepted(
+    arguments: tuple[str, ...], accepted: str
+) -> None:
+    done = ipfoctl(*arguments)
+    assert (done.returncode, accepted in done.stderr) == (2, True)
 
 
 @pytest.fixture
@@ -86,6 +106,7 @@ def good_file(tmp_path: Path) -> Path:
         ["maintenance", "on", "--for", "0"],
         ["maintenance", "off", "--for", "2h"],
         ["maintenance", "off", "--for", "0"],
+        ["maintenance", "on", "--for", "0"],
         ["maintenance", "off", "--reason", "done"],
         ["preemption", "web", "preempt", "--timeout", "5"],
     ],

@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from bus_harness import NOBODY, private_bus
-from ctl_harness import IPFOCTL, TIMEOUT_S, Ended, Stand, environment, ipfoctl, running, standing
+from ctl_harness import IPFOCTL, TIMEOUT_S, Stand, environment, ipfoctl, running, standing
 
 from ipfod.config.model import Preemption, PreemptionMode
 from ipfod.errors import Busy, Failed, InvalidRequest, NoSuccessor, NotFound
-from ipfod.node.events import MaintenanceOrdered, MasterHeard, PlanApplied
+from ipfod.node.events import MaintenanceOrdered, PlanApplied
 from ipfod.node.model import State
 from ipfod.node.orders import Maintenance
 from ipfod.plan.model import GroupKey, Here, Plan
@@ -128,83 +128,6 @@ async def test_a_daemon_that_goes_meanwhile_is_3(stand: Stand) -> None:
         _, err = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
     assert process.returncode == 3
     assert err.startswith(b"ipfoctl: ipfod ")
-
-
-# ---------------------------------------------------------------- step-down, take-over
-
-
-def sentence(shown: Ended) -> str:
-    """What it said, without how long it took."""
-    said, found = re.subn(r" in [0-9]+ ms$", " in N ms", shown.out, flags=re.MULTILINE)
-    assert found == len(shown.out.splitlines())
-    return said
-
-
-@pytest.mark.parametrize("target", ["web_VIP_1", "192.168.3.10"])
-async def test_a_step_down_says_what_moved_where(stand: Stand, target: str) -> None:
-    stand.sees(MasterHeard(FIRST, PEER, 250))
-    done = await ipfoctl("step-down", target)
-    assert (done.code, done.err) == (0, "")
-    assert sentence(done) == f"192.168.3.10 moved to {PEER} in N ms\n"
-    assert stand.daemon.orders == [("step_down", FIRST, 300, ROOT_)]
-
-
-@pytest.mark.parametrize(("text", "hold_s"), [("0", 0), ("45", 45), ("30s", 30), ("5m", 300), ("2h", 7200)])
-async def test_the_hold_is_a_span_of_time(stand: Stand, text: str, hold_s: int) -> None:
-    assert (await ipfoctl("step-down", "web", "--hold", text)).code == 0
-    assert stand.daemon.orders == [("step_down", FIRST, hold_s, ROOT_)]
-
-
-async def test_a_new_master_that_is_not_heard_is_another_node(stand: Stand) -> None:
-    assert sentence(await ipfoctl("step-down", "web_VIP_1")) == "192.168.3.10 moved to another node in N ms\n"
-
-
-async def test_a_failover_steps_down_group_by_group_from_what_it_holds(stand: Stand) -> None:
-    stand.group_becomes(State.BACKUP, 2)
-    stand.group_becomes(State.MASTER, 3)
-    for key in (FIRST, THIRD):
-        stand.sees(MasterHeard(key, PEER, 250))
-    done = await ipfoctl("step-down", "web")
-    assert sentence(done) == f"192.168.3.10 moved to {PEER} in N ms\n2001:db8::1 moved to {PEER} in N ms\n"
-    assert [order[:2] for order in stand.daemon.orders] == [("step_down", FIRST), ("step_down", THIRD)]
-
-
-async def test_a_failover_of_which_nothing_is_here_cannot_step_down(stand: Stand) -> None:
-    stand.group_becomes(State.BACKUP, 1)
-    refused = await ipfoctl("step-down", "web")
-    assert (refused.code, refused.out, stand.daemon.orders) == (1, "", [])
-    assert refused.err == (
-        "ipfoctl: web: this node is master of none of its groups\n  -> step down on the node that is\n"
-    )
-
-
-async def test_a_group_that_is_named_is_asked_for_whatever_it_is(stand: Stand) -> None:
-    stand.daemon.error = Failed("web_VIP_2: this node is not its master", hint="step down on the node that is")
-    refused = await ipfoctl("step-down", "web_VIP_2")
-    assert (refused.code, len(stand.daemon.orders)) == (1, 1)
-    assert refused.err == ("ipfoctl: web_VIP_2: this node is not its master (step down on the node that is)\n")
-
-
-async def test_a_take_over_says_what_came_from_where(stand: Stand) -> None:
-    stand.group_becomes(State.BACKUP, 2)
-    stand.sees(MasterHeard(SECOND, PEER, 250))
-    done = await ipfoctl("take-over", "192.168.3.11")
-    assert (done.code, done.err) == (0, "")
-    assert sentence(done) == f"192.168.3.11 moved here from {PEER} in N ms\n"
-    assert stand.daemon.orders == [("take_over", SECOND, ROOT_)]
-
-
-async def test_a_failover_is_taken_over_group_by_group_where_this_node_is_not_master(stand: Stand) -> None:
-    stand.group_becomes(State.BACKUP, 2)
-    done = await ipfoctl("take-over", "web")
-    assert sentence(done) == "192.168.3.11 moved here in N ms\n2001:db8::1 moved here in N ms\n"
-    assert [order[:2] for order in stand.daemon.orders] == [("take_over", SECOND), ("take_over", THIRD)]
-
-
-async def test_what_is_here_already_is_left_alone(stand: Stand) -> None:
-    done = await ipfoctl("take-over", "192.168.3.10")
-    assert (done.code, done.out, done.err) == (0, "web_VIP_1: node-a is its master already\n", "")
-    assert stand.daemon.orders == []
 
 
 # ---------------------------------------------------------------- preemption

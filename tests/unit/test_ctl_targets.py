@@ -123,8 +123,14 @@ def test_since_a_moment_is_local_time() -> None:
     assert since_usec(f"{then:%Y-%m-%d %H:%M:%S}") == int(then.timestamp()) * 1_000_000
     midnight = then.replace(hour=0, minute=0, second=0)
     assert since_usec(f"{then:%Y-%m-%d}") == int(midnight.timestamp()) * 1_000_000
-    today = datetime.now().replace(hour=0, minute=1, second=0, microsecond=0)
-    assert since_usec("00:01") == int(today.timestamp()) * 1_000_000
+    today = datetime.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    assert since_usec("00:00") == int(today.timestamp()) * 1_000_000
+
+
+def test_since_a_moment_that_is_still_to_come_is_refused() -> None:
+    for ahead in (timedelta(minutes=2), timedelta(days=400)):
+        with pytest.raises(argparse.ArgumentTypeError, match=r"still to come; .* yesterday"):
+            since_usec(f"{datetime.now() + ahead:%Y-%m-%d %H:%M}")
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "25:00", "2026-13-01", "-1h", "1w", "9" * 12, "12:5"])

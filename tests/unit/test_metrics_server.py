@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import socket
 import subprocess
 import sys
@@ -182,6 +184,25 @@ async def test_clients_cost_no_thread_each_and_are_served_one_after_the_other(
     assert capfd.readouterr().err == ""
 
 
+async def test_a_client_that_sends_a_byte_now_and_then_keeps_others_waiting_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server._Handler, "timeout", 0.3)
+    port = free_port()
+
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(b"G")
+            await asyncio.sleep(0.05)
+
+    async with served(f"127.0.0.1:{port}"):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        dripping = asyncio.create_task(drip(writer))
+        assert "ipfod_maintenance" in await scrape(f"127.0.0.1:{port}")
+        dripping.cancel()
+        writer.transport.abort()
+
+
 async def test_a_client_that_never_finishes_does_not_hold_up_the_end() -> None:
     port = free_port()
     async with served(f"127.0.0.1:{port}") as house:
@@ -195,6 +216,26 @@ async def test_a_client_that_never_finishes_does_not_hold_up_the_end() -> None:
         await house.metrics.close()
         assert time.monotonic() - began < 2.0 < server.CLIENT_TIMEOUT_S
         writer.close()
+
+
+async def test_without_descriptors_it_waits_and_does_not_spin() -> None:
+    """Its thread would take the interpreter from the loop, at the worst of times."""
+    port = free_port()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with served(f"127.0.0.1:{port}"):
+        with socket.socket() as client:
+            lowest_free = os.dup(client.fileno())
+            os.close(lowest_free)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
+            try:
+                client.connect(("127.0.0.1", port))
+                before_s = time.process_time()
+                time.sleep(0.6)  # noqa: ASYNC251  the thread alone is to run
+                used_s = time.process_time() - before_s
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert used_s < 0.2
+        assert "ipfod_maintenance" in await scrape(f"127.0.0.1:{port}")
 
 
 async def test_what_is_no_scrape_is_answered_and_written_nowhere(capfd: pytest.CaptureFixture[str]) -> None:

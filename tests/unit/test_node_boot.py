@@ -30,3 +30,19 @@ def test_a_file_with_anything_in_it_is_a_name_or_none(tmp_path: Path) -> None:
     assert this_boot(path) == ""
     path.write_text("a" * 1000)
     assert this_boot(path) == "a" * 64
+
+
+def test_a_file_that_was_emptied_is_written_anew(tmp_path: Path) -> None:
+    path = tmp_path / "boot"
+    path.touch()
+    name = this_boot(path)
+    assert len(name) == 32
+    assert this_boot(path) == name
+
+
+def test_what_was_put_in_its_place_is_not_written_to(tmp_path: Path) -> None:
+    path, victim = tmp_path / "boot", tmp_path / "victim"
+    victim.touch()
+    path.symlink_to(victim)
+    assert this_boot(path) == ""
+    assert victim.read_text() == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -27,10 +28,12 @@ from ipfod.node.events import (
     ProblemsSeen,
     Removed,
     VirtualIPRef,
+    Withheld,
 )
 from ipfod.node.model import CheckState, KeepalivedState, Problem, ProblemCode, State, Transition
 from ipfod.node.node import Node
 from ipfod.node.orders import Maintenance
+from ipfod.node.reasons import COLLIDING, LISTENING
 from ipfod.plan.model import GroupKey, Plan
 
 WEB = 'name = "web"\nvirtual_ips = "10.1.0.1-2"'
@@ -173,6 +176,21 @@ def test_a_problem_that_is_seen_again_keeps_its_time_and_a_changed_one_is_told_a
     assert node.problems == ()
 
 
+def test_a_problem_that_two_see_is_over_when_neither_sees_it_any_more() -> None:
+    """A keepalived that hangs is killed: the watch over its silence told of it, then its supervisor does."""
+    node = Node("node1")
+    hangs = Problem(ProblemCode.KEEPALIVED_FAILED, "web", "web: keepalived does not give way", "hint")
+    ended = Problem(ProblemCode.KEEPALIVED_FAILED, "web", "keepalived was killed or crashed", "hint")
+    node.apply(ProblemsSeen("silence", (hangs,)), 5)
+    assert node.apply(ProblemsSeen("failover web", (ended,)), 6) == ()
+    assert node.apply(ProblemsSeen("silence", ()), 7) == (
+        ProblemCleared(replace(hangs, since_usec=5)),
+        ProblemRaised(replace(ended, since_usec=7)),
+    )
+    assert node.problems == (replace(ended, since_usec=7),)
+    assert node.apply(ProblemsSeen("failover web", ()), 8) == (ProblemCleared(replace(ended, since_usec=7)),)
+
+
 def test_the_last_1000_transitions_are_kept_newest_first() -> None:
     node = web_node()
     for number in range(1, 1501):
@@ -201,6 +219,7 @@ STEP_DOWN = Intended(FIRST, "step-down by uid 0")
 DISK = MaintenanceOrdered(Maintenance("disk", 0, 1))
 NO_REASON = MaintenanceOrdered(Maintenance("", 0, 1))
 LEFT = MaintenanceOrdered(None)
+WAITS, COLLIDES, GOES_ON = (Withheld(FIRST, text) for text in (LISTENING, COLLIDING, ""))
 
 
 @pytest.mark.parametrize(
@@ -283,6 +302,24 @@ LEFT = MaintenanceOrdered(None)
             [DISK, report(State.FAULT), CHECK_FAILS, LEFT, CHECK_PASSES, report(State.BACKUP)],
             "check passes again: port 80 answers",
         ),
+        ([CHECK_FAILS, report(State.FAULT), DISK], "check failed: port 80 refused"),
+        ([CHECK_FAILS, report(State.FAULT), DISK, CHECK_PASSES], "maintenance: disk"),
+        ([DISK, report(State.FAULT), NO_REASON], "maintenance"),
+        ([report(State.FAULT), CHECK_FAILS], "check failed: port 80 refused"),
+        ([WAITS, report(State.FAULT)], LISTENING),
+        ([CHECK_FAILS, WAITS, report(State.FAULT), GOES_ON], "check failed: port 80 refused"),
+        ([WAITS, report(State.FAULT), COLLIDES], COLLIDING),
+        ([DISK, report(State.FAULT), COLLIDES, LEFT], COLLIDING),
+        ([CHECK_FAILS, report(State.FAULT), COLLIDES, CHECK_PASSES], COLLIDING),
+        (
+            [CHECK_PASSES, WAITS, report(State.FAULT), GOES_ON, report(State.BACKUP)],
+            "no other router uses its virtual router ID",
+        ),
+        (
+            [CHECK_PASSES, COLLIDES, report(State.FAULT), GOES_ON, report(State.BACKUP)],
+            "the other router no longer uses its virtual router ID",
+        ),
+        ([CHECK_PASSES, report(State.FAULT), DISK, LEFT], "eth0 is down or has lost its address"),
     ],
 )
 def test_reasons_say_what_was_seen(events: list[Event], reason: str) -> None:

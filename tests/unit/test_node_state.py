@@ -40,6 +40,7 @@ from ipfod.node.model import (
     KeepalivedState,
     Problem,
     ProblemCode,
+    ProblemKey,
     State,
     Transition,
     VirtualIPStatus,
@@ -118,7 +119,8 @@ class NodeMachine(RuleBasedStateMachine):
         self.silenced: set[str] = set()  # failovers whose keepalived has ended and that said nothing since
         self.intents: dict[GroupKey, str] = {}
         self.maintenance: Maintenance | None = None
-        self.problems: dict[tuple[ProblemCode, str], Problem] = {}
+        self.problems: dict[ProblemKey, Problem] = {}
+        self.reported: dict[str, dict[ProblemKey, str]] = {}  # what each part of the daemon sees, with its text
         self.history: list[Transition] = []
 
     def apply(self, event: Event) -> tuple[Change, ...]:
@@ -321,12 +323,12 @@ class NodeMachine(RuleBasedStateMachine):
         problems=st.lists(st.sampled_from(PROBLEMS), unique_by=lambda problem: problem.key),
     )
     def problems_seen(self, scope: str, problems: list[Problem]) -> None:
-        # Each part of the daemon has problems of its own kind.
-        code = ProblemCode.CHECK_FAILING if scope == "configuration" else ProblemCode.KEEPALIVED_FAILED
-        mine = tuple(problem for problem in problems if problem.code is code)
-        self.apply(ProblemsSeen(scope, mine))
-        seen = {(found.key, found.text) for found in self.node.problems if found.code is code}
-        assert seen == {(problem.key, problem.text) for problem in mine}
+        """Two parts of the daemon may see the same: it is told as long as one does, in the words of one."""
+        self.reported[scope] = {problem.key: problem.text for problem in problems}
+        self.apply(ProblemsSeen(scope, tuple(problems)))
+        assert {found.key for found in self.node.problems} == set().union(*self.reported.values())
+        for found in self.node.problems:
+            assert found.text in [each.get(found.key) for each in self.reported.values()]
 
     # ------------------------------------------------------------ what always holds
 
