@@ -106,7 +106,6 @@ def good_file(tmp_path: Path) -> Path:
         ["maintenance", "on", "--for", "0"],
         ["maintenance", "off", "--for", "2h"],
         ["maintenance", "off", "--for", "0"],
-        ["maintenance", "on", "--for", "0"],
         ["maintenance", "off", "--reason", "done"],
         ["preemption", "web", "preempt", "--timeout", "5"],
     ],
