@@ -107,9 +107,9 @@ def test_a_valid_file_gives_the_values_of_tomllib_and_the_line_of_each_key(text:
 @example("a = ['''x'''']\nb = 1")
 @example('a = ["""x""""]\nb = 1')
 @example("a=1\r\n")
+@example("\r\r\n")
 def test_any_text_is_read_as_tomllib_reads_it_or_complained_of(text: str) -> None:
-    text = text.replace("\r\n", "\n")
-    reading, complaints = read(text)
+    reading, complaints = read(text.replace("\r\n", "\n"))
     try:
         expected = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
