@@ -357,7 +357,7 @@ class Supervisor:
 
     def _refused(self, error: OSError) -> Failed:
         text = f"{error.filename or self._files.directory}: {error.strerror}"
-        return Failed(text, hint="only ipfod writes there; remove it and restart ipfod")
+        return Failed(text, hint="only ipfod writes there; remove it, then ipfoctl reload")
 
     def _report_failure(self, error: Failed) -> None:
         hint = error.hint or self._launcher.log_hint
