@@ -207,6 +207,9 @@ class DuplicateWatch:
                 neighbours.ask(addresses, source if isinstance(source, IPv6Address) else None)
             except Failed as error:
                 log.info("%s", error)
+                await asyncio.sleep(ASK_AGAIN_S)
+                self._asked -= questions.keys()  # all of them again
+                self.seen()
                 return
             sent += len(addresses)
             if sent >= ASKED_AT_ONCE:
