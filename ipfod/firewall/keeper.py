@@ -96,7 +96,7 @@ class FirewallKeeper:
                     self._held = set(await self._nft.chains_holding(COMMENT_PREFIX))
             except NftError as error:
                 errors = {wish.failover: str(error) for wish in wishes if wish.chains}
-                return FirewallReport(errors=errors, legacy=legacy_tables())
+                return FirewallReport(errors=errors, legacy=await asyncio.to_thread(legacy_tables))
             placement = place(wishes, chains, firewalld=firewalld)
             # Where rules once stood they may come back, out of a file that iptables-save wrote.
             self._held.update(placement.rules)
@@ -105,7 +105,8 @@ class FirewallKeeper:
                 for chain in chains
                 if chain in self._held and chain not in spare
             ]
-            report = self._report(wishes, placement.missing, settled)
+            legacy = await asyncio.to_thread(legacy_tables)
+            report = self._report(wishes, placement.missing, settled, legacy)
             filters = firewalld or bool(report.legacy) or any(chain.hook == "input" for chain in chains)
             return replace(report, filters=filters, wanted=_by_failover(placement.rules))
 
@@ -193,6 +194,7 @@ class FirewallKeeper:
         wishes: Iterable[FirewallWish],
         missing: Mapping[str, tuple[str, ...]],
         settled: Iterable[_Settled],
+        legacy: tuple[str, ...],
     ) -> FirewallReport:
         errors: dict[str, list[str]] = {}
         placed, inserted, removed = [], [], []
@@ -212,7 +214,7 @@ class FirewallKeeper:
             placed=tuple(placed),
             inserted=tuple(inserted),
             removed=tuple(removed),
-            legacy=legacy_tables(),
+            legacy=legacy,
         )
 
     async def _remove(self, doomed: Callable[[Rule], bool]) -> tuple[str, ...]:

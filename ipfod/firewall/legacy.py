@@ -24,6 +24,7 @@ _HOOKS = (0, 1)  # NF_INET_PRE_ROUTING, NF_INET_LOCAL_IN
 _NAT = "nat"  # sees only the first packet of a flow, and is no place to drop in
 _TARGET = struct.Struct("=H29sB")  # struct xt_entry_target
 _VERDICT_BYTES = 4
+_INTERFACE_BYTES = 16  # IFNAMSIZ, linux/if.h
 _DROP, _ACCEPT, _RETURN = -1, -2, -5  # -NF_DROP - 1, -NF_ACCEPT - 1, XT_RETURN
 _INVERTED_INTERFACE, _INVERTED_PROTOCOL = 0x01, 0x40  # IPT_INV_VIA_IN, IPT_INV_PROTO
 _DEPTH_MAX = 16
@@ -126,12 +127,14 @@ class _Walk:
             if word == "ERROR" or step <= 0:
                 return  # the head of the next chain, or the end of the table
             if self._may_match(at):
-                verdict = self.entries[at + target + _TARGET.size :][:_VERDICT_BYTES]
-                yield at, at + step, word or int.from_bytes(verdict, sys.byteorder, signed=True)
+                verdict = at + target + _TARGET.size
+                number = self.entries[verdict : verdict + _VERDICT_BYTES]
+                yield at, at + step, word or int.from_bytes(number, sys.byteorder, signed=True)
             at += step
 
     def _may_match(self, at: int) -> bool:
-        interface = self.entries[at + self.layout.interface :][:16].partition(b"\0")[0]
+        name = at + self.layout.interface
+        interface = self.entries[name : name + _INTERFACE_BYTES].partition(b"\0")[0]
         inverted = self.entries[at + self.layout.inverted]
         if interface == b"lo" and not inverted & _INVERTED_INTERFACE:
             return False

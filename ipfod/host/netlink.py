@@ -133,6 +133,10 @@ class Netlink:
         """Run a function on the worker thread, between two requests."""
         return await self._call(function)
 
+    def when_idle(self, function: Callable[[], None]) -> None:
+        """Run a function on the worker thread when all requests made so far are done; nobody waits for it."""
+        self._worker.submit(function)
+
     async def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         loop = asyncio.get_running_loop()
         try:

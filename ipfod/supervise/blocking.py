@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ipfod.errors import Failed
@@ -174,7 +174,7 @@ class BlockingWatch:
             due = {each.plan.name for each in self._by_key.values() if each.suspicious(loop.time())}
             ready = [name for name in due if loop.time() >= self._counted_s.get(name, 0.0) + AGAIN_S]
             if ready:
-                await asyncio.gather(*(self._count(name) for name in ready))
+                await asyncio.gather(*(self._count(name, self._groups_of(name)) for name in ready))
                 continue
             delay_s = self._next_s(loop.time())
             try:
@@ -194,9 +194,11 @@ class BlockingWatch:
         ]
         return max(min(waits) - now, QUIET_S) if waits else None
 
-    async def _count(self, failover: str) -> None:
-        """Count for one interval, and judge."""
-        groups = [each for each in self._by_key.values() if each.plan.name == failover]
+    def _groups_of(self, failover: str) -> list[_Watched]:
+        return [each for each in self._by_key.values() if each.plan.name == failover]
+
+    async def _count(self, failover: str, groups: Sequence[_Watched]) -> None:
+        """Count the adverts of a failover's groups, at least one, for one interval, and judge."""
         try:
             self._catch_up()
             began_s = asyncio.get_running_loop().time()

@@ -32,6 +32,7 @@ LOOK_S = 0.15
 # of 16 addresses take 1.2 s (measured, keepalived 2.2.7).
 SETTLED_S, SETTLED_FOR_EACH_S = 0.2, 0.005
 LASTING_S = 0.1  # who says so again after this time goes on to
+PEER_INTERVALS = 3  # another master, if there is one, is heard within so many
 ASK_AGAIN_S = 1.0
 FORGOTTEN_S = 3.5  # who has not answered three questions has the address no more
 ASKED_AT_ONCE = 128  # frames in one go; 255 groups of 16 may become master together
@@ -97,7 +98,7 @@ class DuplicateWatch:
         self._listen()
         self._forget(now)
         self._ask(now)
-        problems = tuple(self._problems())
+        problems = tuple(self._problems(now))
         if problems != self._said:
             self._said = problems
             self._emit(ProblemsSeen(SCOPE, problems))
@@ -139,6 +140,9 @@ class DuplicateWatch:
 
     def _interface(self, key: GroupKey) -> str:
         return self._node.failovers[key.failover].plan.interface
+
+    def _interval_s(self, key: GroupKey) -> float:
+        return self._node.failovers[key.failover].plan.failover.advert_interval_s
 
     def _group_of(self, address: Address) -> GroupKey | None:
         """The group of an address, if this node is its master."""
@@ -203,6 +207,9 @@ class DuplicateWatch:
                 neighbours.ask(addresses, source if isinstance(source, IPv6Address) else None)
             except Failed as error:
                 log.info("%s", error)
+                await asyncio.sleep(ASK_AGAIN_S)
+                self._asked -= questions.keys()  # all of them again
+                self.seen()
                 return
             sent += len(addresses)
             if sent >= ASKED_AT_ONCE:
@@ -211,12 +218,14 @@ class DuplicateWatch:
 
     # ------------------------------------------------------------ telling
 
-    def _problems(self) -> Iterable[Problem]:
+    def _problems(self, now: float) -> Iterable[Problem]:
         for address in sorted(self._stations, key=lambda each: (each.version, int(each))):
             key = self._group_of(address)
             if key is None or self._is_split(key):
                 continue
             settled_s = self._masterships[key].settled_s
+            if now < settled_s + PEER_INTERVALS * self._interval_s(key):
+                continue  # whoever answers may yet turn out to be another master
             lasting = sorted(
                 hardware
                 for hardware, station in self._stations[address].items()

@@ -11,19 +11,17 @@ import logging
 from collections.abc import Awaitable
 
 from ipfod.errors import Failed
-from ipfod.files import read_text
 from ipfod.host.processes import ProcessWatch, children, is_zombie
 from ipfod.keepalived.dump import InstanceDump, request_dump
 from ipfod.keepalived.fifo import Notification, NotificationFifo
-from ipfod.keepalived.files import KeepalivedFiles, write_atomically
-from ipfod.keepalived.launcher import test_configuration
-from ipfod.keepalived.notify import KIND, wrapper
+from ipfod.keepalived.files import KeepalivedFiles
+from ipfod.keepalived.notify import KIND
 from ipfod.keepalived.render import render
-from ipfod.keepalived.reread import release_commands
 from ipfod.keepalived.track import FAULT, TrackFiles
 from ipfod.node.events import InstanceReported, KeepalivedChanged
 from ipfod.node.model import KeepalivedState, ProblemCode, State
 from ipfod.plan.model import FailoverPlan, Group, GroupKey
+from ipfod.supervise.configuration import Configuration
 from ipfod.supervise.farewell import Farewell, virtual_ip_addresses
 from ipfod.supervise.health import Health
 from ipfod.supervise.notifying import NotifyWatch
@@ -52,6 +50,7 @@ class Supervisor:
         self._files = files
         self._around = surroundings
         self._launcher = surroundings.launcher(plan.name, files)
+        self._configuration = Configuration(files)
         self._track = TrackFiles(files.track)
         self._fifo = NotificationFifo(files.fifo, self._said)
         self._farewell = Farewell(surroundings.netlink)
@@ -68,7 +67,6 @@ class Supervisor:
         self._catching_up = False
         self._failures = 0
         self._started_at = 0.0
-        self._examined = ""  # the text that keepalived accepted last
         self._reloaded_at = float("-inf")
         self._eager: set[GroupKey] = set()  # these preempt, whatever their policy
 
@@ -82,28 +80,16 @@ class Supervisor:
         """Let keepalived judge a plan that is not in force yet. Raises Failed if it refuses it."""
         async with self._turn:
             try:
-                await self._examine(self._text(plan))
+                await self._configuration.examine(self._text(plan))
             except OSError as error:
                 raise self._refused(error) from error
 
     async def start(self) -> None:
         """Take over a keepalived that runs already, or start one. A failure is reported and tried again."""
         async with self._turn:
-            try:
-                self._files.prepare()
-                self._fifo.open()
-            except OSError as error:
-                self._report_failure(self._refused(error))
-                return
             self._farewell.prepare(self.plan)
-            if pid := await self._launcher.running():
-                await self._try(self._adopt(pid))
-            else:
-                self._fifo.drain()  # the last words of a keepalived that is gone
-                self._around.emit(KeepalivedChanged(self.name, KeepalivedState.STARTING, 0, "starting"))
-                self._around.rivals.starting((group.key for group in self.plan.groups), listen=True)
-                await self._health.start(self.plan, wait=True)
-        self._keeper = asyncio.create_task(self._keep(), name=f"keeper of {self.name}")
+            begun = await self._try(self._begin())
+        self._keeper = asyncio.create_task(self._keep(begun=begun), name=f"keeper of {self.name}")
 
     async def update(self, plan: FailoverPlan) -> None:
         """Put an examined plan in force. VIPs and groups that did not change notice nothing. Raises Failed."""
@@ -177,15 +163,31 @@ class Supervisor:
 
     # ------------------------------------------------------------ keepalived
 
+    async def _begin(self) -> None:
+        """Adopt a keepalived that runs; see to it that one can be started otherwise. Raises Failed, OSError."""
+        self._files.prepare()
+        self._fifo.open()
+        pid = await self._launcher.running()
+        self._lost.clear()
+        if pid:
+            await self._try(self._adopt(pid))
+        else:
+            self._fifo.drain()  # the last words of a keepalived that is gone
+            self._around.emit(KeepalivedChanged(self.name, KeepalivedState.STARTING, 0, "starting"))
+            self._around.rivals.starting((group.key for group in self.plan.groups), listen=True)
+            await self._health.start(self.plan, wait=True)
+
     def _text(self, plan: FailoverPlan) -> str:
         return render(preempting(plan, self._eager), self._files)
 
     async def _adopt(self, pid: int) -> None:
         self._running(pid, "found running")
         self._catching_up = True  # what waits in the FIFO happened while no ipfod looked
-        self._fifo.drain()
-        await self._resync()
-        self._catching_up = False
+        try:
+            self._fifo.drain()
+            await self._resync()
+        finally:
+            self._catching_up = False
         unfit = [group.key for group in self.plan.groups if self._track.read(group.name) == FAULT]
         self._around.rivals.starting(unfit, listen=False)  # a collision may have kept them from serving
         await self._health.start(self.plan, wait=False)
@@ -197,9 +199,10 @@ class Supervisor:
         self._files.prepare()  # somebody may have cleaned /run
         self._fifo.open()
         self._steer()
-        self._wrap()
-        await self._install(self._text(self.plan))
+        self._configuration.wrap(self.plan.failover)
+        await self._configuration.install(self._text(self.plan))
         self._running(await self._launcher.start(), text)
+        self._configuration.was_read()
 
     def _running(self, pid: int, text: str) -> None:
         self._started_at = asyncio.get_running_loop().time()
@@ -210,42 +213,18 @@ class Supervisor:
     async def _put_in_force(self) -> None:
         """Give the running keepalived the plan's configuration, if it is another one."""
         text = self._text(self.plan)
-        self._wrap()
-        pid = await self._launcher.running()
-        if text == self._text_in_force() or not pid:
+        self._configuration.wrap(self.plan.failover)
+        if not await self._launcher.running() or self._configuration.is_in_force(text):
             return
-        await self._install(text)
+        await self._configuration.examine(text)
         loop = asyncio.get_running_loop()
+        # Before the file is written: a later ipfod takes what the file says for what keepalived has read.
         await asyncio.sleep(self._reloaded_at + RELOAD_SPACING_S - loop.time())
+        await self._configuration.install(text)
         self._reloaded_at = loop.time()
         await self._launcher.reload()
+        self._configuration.was_read()
         await self._resync()
-
-    async def _examine(self, text: str) -> None:
-        if text not in (self._examined, self._text_in_force()):
-            self._files.prepare()
-            write_atomically(self._files.candidate, text)
-            await test_configuration(self._files)
-            self._examined = text
-
-    async def _install(self, text: str) -> None:
-        """Write the configuration where keepalived reads it, once keepalived has judged it."""
-        await self._examine(text)
-        write_atomically(self._files.release, release_commands(text))
-        if text != self._text_in_force():
-            write_atomically(self._files.configuration, text)
-        self._files.candidate.unlink(missing_ok=True)
-
-    def _wrap(self) -> None:
-        """Write what keepalived runs as notify script; it is read at each run."""
-        if text := wrapper(self.plan.failover, self._files):
-            write_atomically(self._files.notify, text)
-
-    def _text_in_force(self) -> str:
-        try:
-            return read_text(self._files.configuration)
-        except (OSError, UnicodeDecodeError):
-            return ""
 
     async def _resync(self) -> None:
         """Ask keepalived for its states; an answer that was overtaken by a notification is asked for again."""
@@ -281,7 +260,8 @@ class Supervisor:
         self._lost.clear()
         processes = (pid, *children(pid))
         try:
-            self._watches = [ProcessWatch(process, self._gone) for process in processes]
+            for process in processes:
+                self._watches.append(ProcessWatch(process, self._gone))
         except ProcessLookupError:
             self._gone()
         if len(processes) == 1:
@@ -301,9 +281,13 @@ class Supervisor:
             self._crashed = True
             self._lost.set()
 
-    async def _keep(self) -> None:
+    async def _keep(self, *, begun: bool) -> None:
         """See that a keepalived runs: after each death VIPs off, farewell to the peers, then another one."""
-        await self._begin()
+        while not begun:
+            await asyncio.sleep(RESTART_DELAYS_S[1])
+            async with self._turn:
+                begun = await self._try(self._begin())
+        await self._launch_first()
         while True:
             await self._lost.wait()
             try:
@@ -313,7 +297,7 @@ class Supervisor:
                 self._failed(error)
                 await asyncio.sleep(RESTART_DELAYS_S[1])
 
-    async def _begin(self) -> None:
+    async def _launch_first(self) -> None:
         """Start keepalived if none runs, once it is known whether others use the ids: see `RivalWatch`."""
         await self._around.rivals.listened([group.key for group in self.plan.groups])
         async with self._turn:
@@ -358,11 +342,14 @@ class Supervisor:
         while (left_s := until - loop.time()) > 0 and not await self._launcher.running():
             await asyncio.sleep(min(left_s, RESTART_POLL_S))
 
-    async def _try(self, step: Awaitable[None]) -> None:
+    async def _try(self, step: Awaitable[None]) -> bool:
+        """Whether a step succeeded; a failure is reported, and the keeper tries again."""
         try:
             await step
         except (Failed, OSError) as error:
             self._failed(error)
+            return False
+        return True
 
     def _failed(self, error: Failed | OSError) -> None:
         self._report_failure(error if isinstance(error, Failed) else self._refused(error))
@@ -370,7 +357,7 @@ class Supervisor:
 
     def _refused(self, error: OSError) -> Failed:
         text = f"{error.filename or self._files.directory}: {error.strerror}"
-        return Failed(text, hint="only ipfod writes there; remove it and restart ipfod")
+        return Failed(text, hint="only ipfod writes there; remove it, then ipfoctl reload")
 
     def _report_failure(self, error: Failed) -> None:
         hint = error.hint or self._launcher.log_hint

@@ -47,9 +47,9 @@ class Farewell:
 
     async def say(self, groups: tuple[Group, ...]) -> None:
         """Take the VIPs of groups off and send their parting adverts."""
-        plan = self._plan
+        plan, parting = self._plan, self._parting
         if plan is not None and groups:
-            await self._netlink.in_worker(lambda: self._say(plan, groups))
+            await self._netlink.in_worker(lambda: self._say(plan, parting, groups))
 
     def part(self, group: Group) -> None:
         """Send a group's parting advert while keepalived goes on as its master. Raises Failed."""
@@ -59,20 +59,21 @@ class Farewell:
             text = f"{group.name}: parting advert not sent: {error.strerror}"
             raise Failed(text, hint="see that the interface is up, then try again") from error
 
-    def _say(self, plan: FailoverPlan, groups: tuple[Group, ...]) -> None:
+    def _say(self, plan: FailoverPlan, parting: Parting | None, groups: tuple[Group, ...]) -> None:
         pace_s = min(TAKEN_S, WITHIN_INTERVALS * plan.failover.advert_interval_s / len(groups))
         due = time.monotonic()
         for group in groups:
             time.sleep(max(0.0, due - time.monotonic()))
             due += pace_s
             self._netlink.remove_now(virtual_ip_addresses(plan, (group,)))
-            if self._parting is not None:
-                for error in self._parting.send([(group.ip_version, group.virtual_router_id)]):
+            if parting is not None:
+                for error in parting.send([(group.ip_version, group.virtual_router_id)]):
                     log.warning("%s: parting advert not sent: %s", group.name, error.strerror)
 
     def close(self) -> None:
+        """Give up what is ready; a farewell that is being said is said to its end."""
         if self._parting is not None:
-            self._parting.close()
+            self._netlink.when_idle(self._parting.close)
             self._parting = None
 
 

@@ -29,6 +29,7 @@ class Health:
 
     async def start(self, plan: FailoverPlan, *, wait: bool) -> None:
         """Begin to check what a plan says; with `wait` there is a verdict when this returns."""
+        await self.stop()
         self._failover = plan.failover
         self.verdict = None
         what = check_plan(plan)
@@ -46,7 +47,6 @@ class Health:
         """Begin anew if something else is to be checked, or in another way."""
         self._failover = new.failover
         if check_plan(old) != check_plan(new):
-            await self.stop()
             await self.start(new, wait=False)
 
     async def stop(self) -> None:

@@ -1,8 +1,8 @@
 """Who else advertises this node's groups: `split-brain` and `vrid-collision`, from what the wire brings.
 
 At a hand-over two nodes advertise a group for a moment: the old master may send one more advert. So two count
-as a split only when both were heard without a gap for some intervals. A router that advertises none of a
-group's VIPs counts at once.
+as a split only when both were heard for some intervals: without a gap, unless they refuse each other's adverts.
+A router that advertises none of a group's VIPs counts at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ipfod.node.model import GroupStatus, Problem, ProblemCode, State, Transitio
 from ipfod.node.reasons import COLLIDING, LISTENING
 from ipfod.plan.model import Group, GroupKey
 from ipfod.supervise.soon import Soon
-from ipfod.vrrp.voices import Voice
+from ipfod.vrrp.voices import Voice, differences
 
 SCOPE = "rivals"
 SPLIT_INTERVALS = 1.7  # so long together: both were heard three times at least
@@ -27,6 +27,13 @@ LISTEN_S = 1.05
 # A group that was started a moment ago serves nobody yet.
 CAUTION_S = 1.5
 POLL_S = 0.02
+# Which option makes a field of an advert.
+OPTIONS = {
+    "version": "vrrp_version",
+    "auth_pass": "auth_pass",
+    "interval_cs": "advert_interval",
+    "addresses": "virtual_ips",
+}
 
 Speaking = Callable[[GroupKey], tuple[Voice, ...]]
 
@@ -164,16 +171,26 @@ def split_brain(group: Group, voices: tuple[Voice, ...], *, lasting: bool) -> tu
     if not speakers:
         return ()
     text = f"{group.name}: {' and '.join(map(str, speakers))} both advertise it, and both hold its virtual IPs"
-    hint = (
+    return (Problem(ProblemCode.SPLIT_BRAIN, group.name, text, _reconciling(split)),)
+
+
+def _reconciling(split: Iterable[tuple[Voice, Voice]]) -> str:
+    """What to do about nodes that both advertise a group."""
+    found = dict.fromkeys(name for one, other in split for name in differences(one.advert, other.advert))
+    if options := " and ".join(OPTIONS[name] for name in found):
+        return f"their adverts differ in {options}, so each refuses the other's: make that the same on both"
+    return (
         "they do not hear each other, or refuse what they hear: compare firewall, vrrp_version, auth_pass and "
         "virtual_ips of the two; ipfoctl status on each shows what is wrong there"
     )
-    return (Problem(ProblemCode.SPLIT_BRAIN, group.name, text, hint),)
 
 
 def _lasts(one: Voice, other: Voice) -> bool:
     interval_s = max(one.interval_s, other.interval_s)
-    together_s = min(one.last_s, other.last_s) - max(one.since_s, other.since_s)
+    if differences(one.advert, other.advert):
+        together_s = min(one.last_s, other.last_s) - max(one.first_s, other.first_s)
+    else:
+        together_s = min(one.last_s, other.last_s) - max(one.since_s, other.since_s)
     return together_s >= max(SPLIT_INTERVALS * interval_s, SPLIT_MIN_S)
 
 

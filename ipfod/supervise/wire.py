@@ -17,6 +17,8 @@ from ipfod.vrrp.voices import Voice, Voices
 
 log = logging.getLogger(__name__)
 
+LISTEN_AGAIN_S = 0.5
+
 
 class _Segment:
     """One interface: a listener, the masters heard on it, and everybody who speaks."""
@@ -37,6 +39,7 @@ class _Segment:
         self._settled: dict[tuple[int, int], Heard] = {}  # by IP version and virtual router ID
         self._listener: Listener | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._retry: asyncio.TimerHandle | None = None
 
     def listen(self) -> None:
         """Open the listener unless it is open. A missing interface is tried again when links change."""
@@ -71,8 +74,7 @@ class _Segment:
         if self._masters.rests_on(heard) and not is_news and not each_counts:
             heard.settled = True
             self._settled[key] = heard
-        if self._timer is None:
-            self._arm()
+        self._arm()
 
     def unsettle(self, ip_version: int, virtual_router_id: int) -> None:
         """Have the next advert of a virtual router told, also if it only repeats the one before."""
@@ -84,20 +86,17 @@ class _Segment:
             self.unsettle(*key)
 
     def _arm(self) -> None:
-        deadline = self._masters.next_deadline()
-        if deadline is not None:
+        """Come back when a master may be gone; one look at a time is enough."""
+        if self._timer is None and (deadline := self._masters.next_deadline()) is not None:
             self._timer = asyncio.get_running_loop().call_at(deadline, self._expire)
 
     def _expire(self) -> None:
+        self._timer = None
         self.catch_up()
         changes = self._masters.expire(asyncio.get_running_loop().time())
         for change in changes:
             self.unsettle(change.ip_version, change.virtual_router_id)
         self._tell_all(changes)
-        self._arm_again()
-
-    def _arm_again(self) -> None:
-        self._timer = None
         self._arm()
 
     def _tell_all(self, changes: tuple[MasterChange, ...]) -> None:
@@ -107,10 +106,13 @@ class _Segment:
     def _lost(self, error: OSError) -> None:
         log.info("%s: no longer heard: %s", self._interface, error.strerror)
         self._listener = None
+        # An interface that was made anew at once may have been told of before its loss was noticed.
+        self._retry = asyncio.get_running_loop().call_later(LISTEN_AGAIN_S, self.listen)
 
     def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._retry):
+            if timer is not None:
+                timer.cancel()
         if self._listener is not None:
             self._listener.close()
 
@@ -190,7 +192,7 @@ class Wire:
             self._segments[place[0]].unsettle(*place[1:])
 
     def _begin_anew(self, key: GroupKey) -> None:
-        self.tell_again(key)
+        """Forget who spoke for a group; whoever asks for that has the adverts told again, see `tell_again`."""
         if (place := self._places.get(key)) is not None:
             self._segments[place[0]].voices.begin_anew(*place[1:])
 

@@ -86,6 +86,7 @@ class Neighbours:
             # Kept open: to close a packet socket takes the kernel some milliseconds (measured, 2 to 6).
             self._sender = self._sender or open_sender(self._interface)
             link, mac = self._sender
+            link.setblocking(False)  # an adapter that does not send must not hold the event loop up
             if mac is None:
                 return  # there is no such question on other links
             for address in addresses:

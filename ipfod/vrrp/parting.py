@@ -82,15 +82,14 @@ class Parting:
     def send(self, keys: Iterable[tuple[int, int]]) -> tuple[OSError, ...]:
         """Send the parting adverts of groups, given by IP version and virtual router ID.
 
-        Sends what can be sent and returns what went wrong. Must be open; KeyError for a group that it was not
-        made with.
+        Sends what can be sent and returns what went wrong. Must be open. A group that it was not made with has
+        none: a plan may have changed since somebody saw the group.
         """
         errors: list[OSError] = []
         for key in keys:
-            sender = self._sockets[key[0]]
-            for packet, destination in self._ready[key]:
+            for packet, destination in self._ready.get(key, ()):
                 try:
-                    sender.sendto(packet, destination)
+                    self._sockets[key[0]].sendto(packet, destination)
                 except OSError as error:
                     errors.append(error)
         return tuple(errors)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ipfod.addresses import Address
@@ -12,6 +13,9 @@ from ipfod.vrrp.heard import LATE_S, Heard
 from ipfod.vrrp.packet import PRIORITY_LEAVING, Advert
 
 _SILENT_INTERVALS = 2.5  # whoever is silent longer has stopped
+# Two that refuse each other's adverts leave some of their own out, three in a row at times: keepalived begins
+# its interval anew with each advert that it refuses (measured, 2.2.7).
+_REFUSED_INTERVALS = 6.5
 _VOICES_MAX = 8  # for one virtual router; bounds what forged adverts can take
 
 _Key = tuple[int, int]  # IP version, virtual router ID
@@ -19,10 +23,11 @@ _Key = tuple[int, int]  # IP version, virtual router ID
 
 @dataclass(slots=True)
 class Voice:
-    """One node's adverts for one virtual router, without a gap since `since_s`."""
+    """One node's adverts for one virtual router."""
 
     said: Heard  # the last one
-    since_s: float
+    since_s: float  # no gap since then
+    first_s: float  # gaps, but it never was silent
 
     @property
     def advert(self) -> Advert:
@@ -36,17 +41,36 @@ class Voice:
     def interval_s(self) -> float:
         return self.said.interval_s
 
-    def is_silent(self, now: float) -> bool:
-        return now > self.last_s + _SILENT_INTERVALS * self.interval_s + LATE_S
+    def is_silent(self, now: float, others: Iterable[Voice]) -> bool:
+        """Whether it has stopped. `others` are those that it may have heard, itself among them or not."""
+        silence_s = now - self.last_s - LATE_S
+        if silence_s <= _SILENT_INTERVALS * self.interval_s:
+            return False
+        refused = any(differences(self.advert, other.advert) for other in others)
+        return not refused or silence_s > _REFUSED_INTERVALS * self.interval_s
 
     def is_unbroken(self, now: float) -> bool:
         return now <= self.last_s + self.said.unbroken_s
+
+
+def differences(one: Advert, other: Advert) -> tuple[str, ...]:
+    """Fields in which adverts of one virtual router differ, so that who sends the one refuses the other. Pure.
+
+    RFC 3768 7.1 and RFC 5798 7.1; the password, which RFC 3768 has no more, as RFC 2338 7.1 has it.
+    """
+    both = ["version", "auth_pass"]
+    both += ["interval_cs"] if one.version == other.version == 2 else []
+    found = [name for name in both if getattr(one, name) != getattr(other, name)]
+    return (*found, "addresses") if set(one.addresses) != set(other.addresses) else tuple(found)
 
 
 @dataclass(slots=True)
 class _Router:
     last: Voice  # who spoke last; mostly the only one
     voices: dict[Address, Voice] = field(default_factory=dict)
+
+    def not_silent(self, now: float) -> list[Voice]:
+        return [each for each in self.voices.values() if not each.is_silent(now, self.voices.values())]
 
 
 class Voices:
@@ -65,14 +89,14 @@ class Voices:
         if advert.priority == PRIORITY_LEAVING:
             self._forget(key, advert.source)
             return True
-        voice = Voice(heard, now)
+        voice = Voice(heard, now, now)
         if router is None:
             router = self._routers[key] = _Router(voice)
-        for source in [each for each, known in router.voices.items() if known.is_silent(now)]:
-            del router.voices[source]
-        if (known := router.voices.get(advert.source)) is not None and known.is_unbroken(now):
-            voice.since_s = known.since_s
-        elif known is None and len(router.voices) >= _VOICES_MAX:
+        router.voices = {each.advert.source: each for each in router.not_silent(now)}
+        if (known := router.voices.get(advert.source)) is not None:
+            voice.first_s = known.first_s
+            voice.since_s = known.since_s if known.is_unbroken(now) else now
+        elif len(router.voices) >= _VOICES_MAX:
             oldest = min(router.voices, key=lambda each: router.voices[each].last_s)
             del router.voices[oldest]
         router.voices[advert.source] = router.last = voice
@@ -93,5 +117,4 @@ class Voices:
         router = self._routers.get((ip_version, virtual_router_id))
         if router is None:
             return ()
-        voices = (voice for voice in router.voices.values() if not voice.is_silent(now))
-        return tuple(sorted(voices, key=lambda voice: int(voice.advert.source)))
+        return tuple(sorted(router.not_silent(now), key=lambda voice: int(voice.advert.source)))

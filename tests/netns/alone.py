@@ -101,8 +101,13 @@ def alone() -> Iterator[None]:
 
 def ip(*arguments: str) -> str:
     """Run ip(8) in the namespace that this thread is in."""
-    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False, timeout=PATIENCE_S)
-    assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr}"
+    return run("ip", *arguments)
+
+
+def run(*argv: str) -> str:
+    """Run a program in the namespace that this thread is in."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    assert done.returncode == 0, f"{' '.join(argv)}: {done.stderr}"
     return done.stdout
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 
@@ -108,3 +109,21 @@ async def test_tables_of_the_old_iptables_are_named(keeper: FirewallKeeper) -> N
     report = await keeper.apply([wish()])
     assert report.legacy == ("iptables filter",)
     assert report.missing == {"web": ("INPUT",)}
+
+
+async def test_a_long_table_of_the_old_iptables_holds_nothing_up(keeper: FirewallKeeper) -> None:
+    """20000 rules: the event loop went without its turn for seconds."""
+    rules = "".join(f"-A INPUT -p tcp --dport {port} -j ACCEPT\n" for port in range(1, 20001))
+    table = f"*filter\n:INPUT DROP [0:0]\n{rules}COMMIT\n"
+    if not works("iptables-legacy", "-P", "INPUT", "ACCEPT"):
+        pytest.skip("this kernel has no legacy tables")
+    run("iptables-legacy-restore", stdin=table)
+    loop = asyncio.get_running_loop()
+    applying = asyncio.create_task(keeper.apply([wish()]))
+    longest_s = 0.0
+    while not applying.done():
+        before_s = loop.time()
+        await asyncio.sleep(0.001)
+        longest_s = max(longest_s, loop.time() - before_s)
+    assert (await applying).legacy == ("iptables filter",)
+    assert longest_s < 0.5  # 0.01 s on an idle machine

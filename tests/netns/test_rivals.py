@@ -40,11 +40,32 @@ vrrp_instance other {{
 """
 
 
-async def start_foreign(lab: Lab, node: Node) -> None:
-    node.write("/etc/keepalived.conf", FOREIGN)
+# Of the first group's id and VIP, with another password.
+OTHER_PASSWORD = f"""
+vrrp_instance other {{
+    state BACKUP
+    interface eth0
+    version 2
+    virtual_router_id 11
+    priority 100
+    advert_int 1
+    authentication {{
+        auth_type PASS
+        auth_pass two
+    }}
+    virtual_ipaddress {{
+        {VIP}/32
+    }}
+}}
+"""
+SKIPPING_S = 15.0  # two that refuse each other leave adverts of their own out: every fifth or so
+
+
+async def start_foreign(lab: Lab, node: Node, text: str = FOREIGN, vip: str = FOREIGN_VIP) -> None:
+    node.write("/etc/keepalived.conf", text)
     files = ["-f", "/etc/keepalived.conf", "-p", "/run/k.pid", "-r", "/run/v.pid"]
     await node.spawn(["keepalived", "-n", "-l", "-P", "-G", *files])
-    await on_node(lab, node, [FOREIGN_VIP])
+    await on_node(lab, node, [vip])
 
 
 async def test_two_masters_are_reported_by_everybody_who_hears_them(lab: Lab) -> None:
@@ -105,6 +126,23 @@ async def test_two_masters_are_reported_whatever_way_they_advertise(pair: Lab, v
         await cleared(node, "split-brain")
         assert times_raised(node, "split-brain") == 1
     await each_on_one(pair, [vip])
+
+
+async def test_two_masters_of_different_passwords_are_a_split_and_nothing_else(pair: Lab) -> None:
+    node, foreign = pair.nodes
+    await start_foreign(pair, foreign, OTHER_PASSWORD, VIP)
+    configure([node], f'virtual_ips = "{VIP}"\nmonitor_port = 0\nvrrp_version = 2\nauth_pass = "one"\n')
+    await start([node])
+    found = await raised(node, "split-brain")
+    for each in pair.nodes:
+        assert str(each.own_addresses[0]) in found["text"]
+    assert found["hint"].startswith("their adverts differ in auth_pass, so each refuses the other's")
+    await asyncio.sleep(SKIPPING_S)
+    assert times_raised(node, "split-brain") == 1
+    assert times_raised(node, "duplicate-vip") == 0
+    assert (await raised(node, "split-brain"))["since"] == found["since"]
+    await foreign.power_cut()
+    await cleared(node, "split-brain")
 
 
 async def test_groups_that_change_hands_are_no_split(pair: Lab) -> None:

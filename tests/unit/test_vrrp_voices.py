@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 
 from ipfod.vrrp.heard import Heard
 from ipfod.vrrp.packet import Advert
-from ipfod.vrrp.voices import Voices
+from ipfod.vrrp.voices import Voices, differences
 
 FIRST = Advert(
     version=3,
@@ -80,3 +80,24 @@ def test_who_left_last_and_comes_back_is_heard() -> None:
     hear(voices, FIRST, 0.1)
     hear(voices, SECOND, 0.11)
     assert len(voices.speaking(4, 11, 0.12)) == 2
+
+
+def test_two_that_refuse_each_other_may_leave_adverts_out() -> None:
+    voices = Voices()
+    other = replace(SECOND, auth_pass="two", version=2, interval_cs=100)
+    one = replace(FIRST, auth_pass="one", version=2, interval_cs=100)
+    for said, now in ((one, 0.0), (other, 0.1), (one, 1.0), (one, 2.0), (one, 3.0), (other, 4.1)):
+        hear(voices, said, now)
+    assert [(each.first_s, each.since_s) for each in voices.speaking(4, 11, 4.2)] == [(0.0, 0.0), (0.1, 4.1)]
+    assert len(voices.speaking(4, 11, 9.0)) == 2
+    assert [each.advert.source for each in voices.speaking(4, 11, 10.0)] == [SECOND.source]
+    assert voices.speaking(4, 11, 10.8) == ()
+
+
+def test_adverts_differ_in_what_a_node_refuses_by() -> None:
+    old = replace(FIRST, version=2, interval_cs=100, auth_pass="one")
+    assert differences(FIRST, replace(SECOND, priority=1, interval_cs=30)) == ()
+    assert differences(old, replace(old, auth_pass=None)) == ("auth_pass",)
+    assert differences(old, replace(old, interval_cs=200)) == ("interval_cs",)
+    assert differences(FIRST, replace(FIRST, version=2)) == ("version",)
+    assert differences(FIRST, replace(FIRST, addresses=())) == ("addresses",)
