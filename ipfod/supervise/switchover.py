@@ -1,10 +1,11 @@
-"""Moving a group by order, with no packet lost: this node gives it up, or takes it.
+"""Moving a group by order, within about a millisecond: this node gives it up, or takes it.
 
 To give a group up, its priority is lowered to the lowest first. Then a parting advert leaves in keepalived's
 name, while keepalived goes on as master: a peer takes over after its skew time, whatever its preemption policy,
 and keepalived gives way to the peer's first advert, which is of a higher priority. So the new master is there
-before the old one goes, and if nobody comes nothing has happened. A peer that does not preempt waits again if
-it hears one of keepalived's regular adverts first; hence the parting advert is repeated.
+before the old one goes, and if nobody comes nothing has happened. keepalived sends its first advert before it
+adds the addresses (vrrp_state_master_tx), hence the millisecond. A peer that does not preempt waits again if it
+hears one of keepalived's regular adverts first; hence the parting advert is repeated.
 
 To take a group, its priority is raised above all that plans give, and keepalived is told to preempt until it
 has it.
