@@ -47,7 +47,7 @@ export class Orders {
             title: `Step ${group.Name} down?`,
             subject: group.Name,
             says: [
-                `Another node takes ${what}. No packet is lost.`,
+                `Another node takes ${what}, which is away for about a millisecond.`,
                 `If no other node takes the group, ${this.node} keeps it.`,
             ],
             fields: [hold.element],
@@ -70,7 +70,7 @@ export class Orders {
             title: `Take ${group.Name} over?`,
             subject: group.Name,
             says: [
-                `${this.node} takes ${what}${from}, whatever the preemption policies are. No packet is lost.`,
+                `${this.node} takes ${what}${from}, whatever the preemption policies are. It is away for about a millisecond.`,
                 `It keeps the group until it loses it or steps it down.`,
             ],
             action: "Take over",
@@ -151,7 +151,7 @@ export class Orders {
         if (groups === 0)
             return `${this.node} is master of no group, so no virtual IP moves.`;
         return `${this.node} is master of ${counted(groups, "group")}. What it has goes to another node, one group ` +
-            "after the other and without a packet lost.";
+            "after the other, each away for about a millisecond.";
     }
 
     async doMaintenance(reason, end) {

@@ -14,6 +14,8 @@ from ipfod.errors import IpfodError
 from ipfod.journal import open_log
 
 FAILED = 1
+# For how long the loop may keep the worker that takes VIPs off waiting; Python's default is ten times that.
+TURN_S = 0.0005
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,6 +57,7 @@ def command_line() -> argparse.ArgumentParser:
 def _serve() -> int:
     from ipfod.daemon import Daemon
 
+    sys.setswitchinterval(TURN_S)
     asyncio.run(_run(Daemon))
     return 0
 

@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
 from contextlib import AsyncExitStack
 
@@ -52,8 +51,6 @@ log = logging.getLogger(__name__)
 # Addresses come in bursts, one message each; a dump after the burst tells the same as one after each.
 ADDRESSES_SETTLE_S = 0.02
 LOOK_AGAIN_S = 1.0
-# For how long the loop may keep the worker that takes VIPs off waiting; Python's default is ten times that.
-TURN_S = 0.0005
 # At a stop: a peer that is alive takes a group within milliseconds. TimeoutStopSec= is 20 s.
 HAND_OVER_S = 10.0
 HAND_OVER_GRACE_S = 0.1
@@ -98,7 +95,6 @@ class Daemon:
         Raises it also when the bus is lost: keepalived is left alone then, and systemd starts ipfod again.
         """
         async with AsyncExitStack() as stack:
-            sys.setswitchinterval(TURN_S)
             lock = stack.enter_context(DaemonLock(paths.LOCK))
             lock.take()
             number = await dump_signal()
