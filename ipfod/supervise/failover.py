@@ -38,6 +38,7 @@ RELOAD_SPACING_S = 1.0
 RESYNC_TRIES = 5
 RESTART_DELAYS_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 STEADY_S = 60.0  # a keepalived that lived so long is restarted at once again
+ALONE_S = 0.1
 RESPAWN_POLL_S = 0.02
 RESTART_POLL_S = 0.1
 
@@ -306,13 +307,15 @@ class Supervisor:
 
     async def _part(self) -> None:
         held, self._held = self._held, ()
-        # Nothing else meanwhile: what a death makes known of 255 groups takes longer than their good-bye.
-        await self._farewell.say(held)
+        farewell = asyncio.create_task(self._farewell.say(held), name=f"farewell of {self.name}")
+        # Nothing else at first: to tell of the death of 255 groups takes as long as their good-bye.
+        await asyncio.wait({farewell}, timeout=min(ALONE_S, self.plan.failover.advert_interval_s))
         if self._crashed:
             self._crashed = False
             if asyncio.get_running_loop().time() > self._started_at + STEADY_S:
                 self._failures = 0
             self._report_failure(Failed("keepalived was killed or crashed"))
+        await farewell
 
     async def _revive(self) -> None:
         if not await self._respawned():
