@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,18 +39,39 @@ def run(file: Path, directory: Path, console: Console) -> Exit:
 
 
 def _read(file: Path) -> bytes:
-    """The manifest, at most one byte more than is allowed; also from a pipe. Raises CommandFailed."""
+    """The manifest, at most one byte more than is allowed; also from a shell's pipe. Raises CommandFailed."""
     try:
         if file == STANDARD_INPUT:
             if sys.stdin is None:
                 raise CommandFailed("standard input: is closed")
             return sys.stdin.buffer.read(MANIFEST_MAX + 1)
-        with file.open("rb") as opened:
+        with open(file, "rb", opener=_open_without_waiting) as opened:
             return opened.read(MANIFEST_MAX + 1)
     except OSError as error:
         raise CommandFailed(f"{file}: cannot be read: {error.strerror}") from None
     except ValueError:  # a NUL in the name
         raise CommandFailed(f"{file}: is not the name of a file") from None
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """An opener for regular files, and for the pipe of `<(command)`. Raises OSError, CommandFailed.
+
+    Nobody may ever write to a FIFO, nor need a device have an end.
+    """
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            return descriptor  # open() says so itself
+        # Only a FIFO has a name; a pipe has somebody at its other end, or had. See proc_pid_fd(5).
+        pipe = stat.S_ISFIFO(mode) and os.readlink(f"/proc/self/fd/{descriptor}").startswith("pipe:")
+        if not pipe and not stat.S_ISREG(mode):
+            raise CommandFailed(f"{path}: is no regular file", hint="ipfoctl import - reads standard input")
+        os.set_blocking(descriptor, True)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _write(files: Sequence[ConfigurationFile], directory: Path) -> None:

@@ -88,13 +88,18 @@ class PlainLauncher:
     def __init__(self, files: KeepalivedFiles) -> None:
         self._files = files
         self._child: subprocess.Popen[bytes] | None = None
+        self._seen = 0  # the pid that its file named last: whatever becomes of the file, the process runs on
 
     @property
     def log_hint(self) -> str:
         return f"see {self._files.log}"
 
     async def running(self) -> int:
-        return self._alive(self._files.pid)
+        pid = self._alive(self._files.pid)
+        if not pid and self._seen and self._is_ours(self._seen):
+            return self._seen
+        self._seen = pid
+        return pid
 
     def _alive(self, pid_file: os.PathLike[str]) -> int:
         """The pid in a pid file if that process is our keepalived, else 0: numbers are used again."""
@@ -103,11 +108,10 @@ class PlainLauncher:
                 text = file.read(PID_MAX_DIGITS + 1).strip()
         except (OSError, UnicodeDecodeError):
             return 0
-        if not text.isdecimal():
-            return 0
-        arguments = command_line(int(text))
-        ours = str(self._files.configuration) in arguments and not is_zombie(int(text))
-        return int(text) if ours else 0
+        return int(text) if text.isdecimal() and self._is_ours(int(text)) else 0
+
+    def _is_ours(self, pid: int) -> bool:
+        return str(self._files.configuration) in command_line(pid) and not is_zombie(pid)
 
     async def start(self) -> int:
         binary = keepalived_binary()
@@ -137,6 +141,7 @@ class PlainLauncher:
                 await end(child.pid, STOP_S)
                 raise Failed(f"keepalived did not start within {START_S:g} s: {self._last_words()}")
             await asyncio.sleep(POLL_S)
+        self._seen = child.pid
         return child.pid
 
     def _file_options(self) -> tuple[str, ...]:

@@ -47,9 +47,10 @@ class TrackFiles:
         try:
             write_atomically(path, f"{value}\n")
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            # Neither a full /run nor what lies in the way may keep a node from giving its VIPs up.
+            if error.errno not in (errno.ENOSPC, errno.EISDIR) or not path.is_file():
                 raise
-            _overwrite(path, f"{value}\n")  # a full /run must not keep a node from giving its VIPs up
+            _overwrite(path, f"{value}\n")
 
     def keep_only(self, instances: set[str]) -> None:
         """Remove the files of instances that are gone."""

@@ -375,6 +375,7 @@ class Supervisor:
 
     def _steer(self, only: GroupKey | None = None) -> None:
         orders = self._around.ledger.orders
+        failed: OSError | None = None
         for group in self.plan.groups:
             if only not in (None, group.key):
                 continue
@@ -387,4 +388,9 @@ class Supervisor:
                 stance=orders.stances.get(group.key),
             )
             if value != before:
-                self._track.write(group.name, value)
+                try:
+                    self._track.write(group.name, value)
+                except OSError as error:  # the other groups can be steered all the same
+                    failed = failed or error
+        if failed is not None:
+            raise failed

@@ -259,6 +259,21 @@ async def test_a_damaged_pid_file_is_in_nobodys_way(keepalived: PlainLauncher, f
         await kill(*of_keepalived(files))
 
 
+@pytest.mark.parametrize("adopted", [False, True])
+async def test_a_pid_file_that_is_damaged_later_keeps_no_reload_from_it(
+    adopted: bool, keepalived: PlainLauncher, files: KeepalivedFiles
+) -> None:
+    pid = await keepalived.start()
+    launcher = PlainLauncher(files) if adopted else keepalived
+    assert await launcher.running() == pid
+    files.pid.write_bytes(b"\xff")
+    configure(files, TWO)
+    await launcher.reload()
+    await holds("10.1.0.1", "10.1.0.2")
+    await kill(*of_keepalived(files))
+    assert await launcher.running() == 0
+
+
 # ---------------------------------------------------------------- violent deaths
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from pathlib import Path
 
 from orders import VIP, owner_and_others, run_all
 from scenario import configure, each_on_one, no_traceback, on_node, until, well
@@ -105,3 +106,19 @@ async def pull_out(node: Node) -> None:
         f"for path in {' '.join(FILES + PID_FILES)}; do [ -f $path ] && [ ! -h $path ] || rm -rf $path; done"
     )
     await node.run(["sh", "-ec", script], check=True)
+
+
+async def test_a_track_file_that_cannot_be_written_keeps_no_other_group_from_being_given_up(pair: Lab) -> None:
+    await run_all(pair, 'preemption = "preempt"\nvip_groups = 2\n', vips=VIPS)
+    await until(lambda: well(pair), what="all is well")
+    owner, _ = await owner_and_others(pair)
+    first, second = (owner.inside(f"{RUN}/track/web_VIP_{number}") for number in (1, 2))
+    await owner.run(["sh", "-ec", f"rm {RUN}/track/web_VIP_1; mkdir {RUN}/track/web_VIP_1"], check=True)
+    assert first.is_dir()
+    await owner.ipfoctl("maintenance", "on", timeout_s=ANSWER_S)
+    await until(lambda: says(second, "-254"), what="the second group is given up")
+    assert "/track/.web_VIP_1.tmp: Is a directory" in owner.log()
+
+
+async def says(path: Path, value: str) -> bool:
+    return path.read_text().strip() == value

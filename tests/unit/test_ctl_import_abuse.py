@@ -142,12 +142,21 @@ def test_a_pipe_that_never_ends_is_read_no_further_than_a_manifest_may_be(tmp_pa
     is_refused(tmp_path, done)
 
 
-def test_a_fifo_waits_for_its_writer_as_a_pipe_does_and_ends_with_it(tmp_path: Path) -> None:
-    """`ipfoctl import <(oc get deployment -o yaml)` is one; one that nobody writes to is ended by Ctrl-C."""
+def test_a_fifo_that_nobody_writes_to_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "m.yaml")
-    with subprocess.Popen(["sh", "-c", 'sleep 0.2; printf "kind: [" >"$0"', str(tmp_path / "m.yaml")]):
-        done = imported(tmp_path, str(tmp_path / "m.yaml"))
+    done = imported(tmp_path, str(tmp_path / "m.yaml"))
     is_refused(tmp_path, done)
+    assert f"{tmp_path}/m.yaml: is no regular file" in done.stderr
+
+
+def test_the_pipe_of_a_process_substitution_is_waited_for_and_ends_with_its_writer(tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text(GOOD)
+    (tmp_path / "out").mkdir()
+    script = '"$0" -m ipfod.ctl import <(sleep 0.5; cat "$1") -o "$2"'
+    argv = ["bash", "-c", script, sys.executable, str(tmp_path / "good.yaml"), str(tmp_path / "out")]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert done.returncode == 0, done.stderr
+    assert [each.name for each in (tmp_path / "out").iterdir()] == ["web.toml"]
 
 
 def test_within_the_same_memory_a_good_one_is_written(tmp_path: Path) -> None:

@@ -120,3 +120,14 @@ def test_files_of_instances_that_are_gone_are_removed(track: TrackFiles, tmp_pat
     (tmp_path / ".web_VIP_9.tmp").touch()  # left by a crash
     track.keep_only({"web_VIP_2", "web_VIP_4"})
     assert os.listdir(tmp_path) == ["web_VIP_2"]
+
+
+def test_a_directory_in_place_of_the_temporary_file_does_not_keep_a_value_out(
+    track: TrackFiles, tmp_path: Path
+) -> None:
+    track.write("web_VIP_1", FIT)
+    (tmp_path / ".web_VIP_1.tmp").mkdir()
+    track.write("web_VIP_1", FAULT)
+    assert track.read("web_VIP_1") == FAULT
+    with pytest.raises(IsADirectoryError):
+        track.write(".web_VIP_1.tmp", FAULT)
