@@ -47,7 +47,7 @@ export class Orders {
             title: `Step ${group.Name} down?`,
             subject: group.Name,
             says: [
-                `Another node takes ${what}, which is away for about a millisecond.`,
+                `Another node takes ${what}. The move takes about a millisecond.`,
                 `If no other node takes the group, ${this.node} keeps it.`,
             ],
             fields: [hold.element],
@@ -70,7 +70,8 @@ export class Orders {
             title: `Take ${group.Name} over?`,
             subject: group.Name,
             says: [
-                `${this.node} takes ${what}${from}, whatever the preemption policies are. It is away for about a millisecond.`,
+                `${this.node} takes ${what}${from}, whatever the preemption policies are. ` +
+                    "The move takes about a millisecond.",
                 `It keeps the group until it loses it or steps it down.`,
             ],
             action: "Take over",

@@ -191,7 +191,7 @@ class Browser:
 
     async def focused(self) -> str:
         """The accessible name of what has the focus."""
-        return str(await self.do(lambda: self._driver.switch_to.active_element.accessible_name))
+        return str(await self.do(_at_last, lambda: self._driver.switch_to.active_element.accessible_name))
 
     async def nameless(self, selector: str) -> list[str]:
         """The markup of those elements, of all that are shown, which have no accessible name."""

@@ -247,7 +247,11 @@ async def test_ipfod_goes_and_comes_and_the_page_is_fit_for_every_eye_and_screen
     await page.says("ipfod did not answer.", "dialog [role=alert]")
     await browser.press(ESCAPE)
     await page.done()
-    assert (await browser.focused()).startswith("IP failover on")  # the button is gone
+
+    async def on_the_title() -> bool:  # the button is gone
+        return (await browser.focused()).startswith("IP failover on")
+
+    await until(on_the_title, what="the focus is on the title")
     await browser.screenshot(tmp_path / "absent.png")
     await page.owner.systemctl("start", "ipfod", check=True)
     await page.hides("#absent")

@@ -152,12 +152,13 @@ async def reports(node: BootedNode, code: str) -> bool:
 async def shortened_script_ends(node: BootedNode, *, killed: bool) -> None:
     """The wrapper's 30 s are a test's second here. A script of another user takes CAP_KILL to end."""
     await node.run(["sed", "-i", "s/--kill-after=5 30/--kill-after=1 1/", "/run/ipfod/web/notify"], check=True)
+    await node.run(["pkill", "-x", "sleep"], check=True)
     await node.run(["ipfoctl", "maintenance", "on"], check=True)  # backup: the script runs again
 
     async def runs() -> bool:
         # Runs that began before, some of them only now, are no part of this.
-        await node.run(["pkill", "-KILL", "-f", "kill-after=5 30"])
-        return (await node.run(["pgrep", "-f", "kill-after=1 1"])).returncode == 0
+        await node.run(["pkill", "-f", "kill-after=5 30"])
+        return (await node.run(["pgrep", "-x", "sleep"])).returncode == 0
 
     async def over() -> bool:
         return not await runs()
