@@ -32,8 +32,8 @@ LONG_EVERY_S, SHORT_EVERY_S = 10.0, 3.0  # a group comes home within 2 s after w
 HOLD_S = 1
 CRASH_EVERY = 8  # one that crashes again within a minute is not started again at once
 SHORT_MOVES, WARM_MOVES = 9, 5
-# The allocator takes 2 to 3 MiB in the first 220 moves or so and then no more (measured, with tracemalloc beside it);
-# a leak of 6 KiB a move is 1 MiB in the second half of an hour.
+# The allocator takes 2 to 3 MiB in the first 220 moves or so and then no more (measured, beside tracemalloc).
+# A leak of 6 KiB a move is 1 MiB in the second half of an hour.
 GROWTH_KIB = 1024
 
 
