@@ -148,12 +148,8 @@ INSTEAD = "plain keepalived has no such order, it is stopped instead"
 STOPPED = {PLAIN: Act(stop, start, 0.1, INSTEAD)}
 COUNTED_MS = 5.0  # the spacing at which the contract counts lost echoes
 NOTHING_LOST = Limit(at_most=0.0)
-# keepalived's new master advertises before it has the addresses (vrrp_state_master_tx in its vrrp.c): they are
-# nowhere for 0.5 to 1 ms, which an echo request meets in one move of five to ten.
-HARDLY_LOST = Limit(at_most=0.0, typical=True)
 PLANNED = Limit(at_most=15.0)
 QUICK = Limit(at_most=30.0)
-QUICK_TYPICAL = Limit(at_most=30.0, typical=True)
 QUICK_LARGE = Limit(at_most=30.0, ratio=1.05, relative=True)
 PLANNED_LARGE = Limit(at_most=15.0, ratio=1.05, relative=True)
 UNCHANGED = "plain keepalived gets SIGHUP with an unchanged configuration"
@@ -186,7 +182,7 @@ SCENARIOS = (
             ipfod=Act(kill_keepalived, nothing, DOWN_S),
         ),
         QUICK,
-        QUICK_TYPICAL,
+        QUICK,
         Timers.detected_ms,
     ),
     Scenario(
@@ -205,8 +201,8 @@ SCENARIOS = (
         "step-down",
         "step-down, peer preempts",
         _acts(ipfod=Act(step_down, nothing, 0.0), **STOPPED),
-        HARDLY_LOST,
-        HARDLY_LOST,
+        NOTHING_LOST,
+        NOTHING_LOST,
         spacing_ms=COUNTED_MS,
     ),
     Scenario(
