@@ -47,7 +47,7 @@ export class Orders {
             title: `Step ${group.Name} down?`,
             subject: group.Name,
             says: [
-                `Another node takes ${what}. The move takes about a millisecond.`,
+                `Another node takes ${what}; ${this.node} answers until it does.`,
                 `If no other node takes the group, ${this.node} keeps it.`,
             ],
             fields: [hold.element],
@@ -152,7 +152,7 @@ export class Orders {
         if (groups === 0)
             return `${this.node} is master of no group, so no virtual IP moves.`;
         return `${this.node} is master of ${counted(groups, "group")}. What it has goes to another node, one group ` +
-            "after the other, each away for about a millisecond.";
+            "after the other, and it answers until the other node does.";
     }
 
     async doMaintenance(reason, end) {

@@ -37,6 +37,7 @@ from ipfod.supervise.ledger import Ledger
 from ipfod.supervise.maintenance import MaintenanceMode
 from ipfod.supervise.management import Alone, Management, UnderSystemd, is_unit
 from ipfod.supervise.operator import Operator
+from ipfod.supervise.overlap import Overlap
 from ipfod.supervise.rivals import RivalWatch
 from ipfod.supervise.silence import SilenceWatch
 from ipfod.supervise.stances import Stances
@@ -66,8 +67,13 @@ class Daemon:
         self._ledger = Ledger(self._emit)
         self._chronicle = Chronicle(self._node, self._emit)
         self._stances = Stances(self._ledger, lambda key: self._fleet.steer_group(key))
+        self._overlap = Overlap()
         self._switchover = Switchover(
-            self._node.groups, lambda name: self._fleet.supervisor(name), self._stances, self._emit
+            self._node.groups,
+            lambda name: self._fleet.supervisor(name),
+            self._stances,
+            self._overlap,
+            self._emit,
         )
         self._maintenance = MaintenanceMode(
             self._node, self._ledger, self._switchover, self._emit, lambda: self._fleet.steer()
@@ -152,6 +158,7 @@ class Daemon:
         stack.push_async_callback(self._strays.aclose)
         stack.push_async_callback(self._duplicates.aclose)
         stack.push_async_callback(self._silence.aclose)
+        stack.push_async_callback(self._overlap.close)
         stack.push_async_callback(self._switchover.close)
 
     async def _end(self) -> None:

@@ -32,7 +32,7 @@ ABOUT = {
     "status": " Problems come first, each with what to do, and make the exit code 1.",
     "history": " ipfod keeps the last 1000, over restarts and reboots; the journal has them for longer.",
     "events": " Ends with Ctrl-C, or with exit code 3 when ipfod leaves the bus.",
-    "step-down": " Returns when another node's advert was heard; what moves is away for about a millisecond. "
+    "step-down": " Returns when another node's advert was heard; this node answers until the other one does. "
     "If nobody takes a group, this node keeps it, and the exit code is 1. A failover's groups go one after the "
     "other, each whatever became of those before; what could not be moved is said at the end.",
     "take-over": " Returns when it is, whatever the preemption policies are; what moves is away for about a "
@@ -40,8 +40,7 @@ ABOUT = {
     "failover's groups go one after the other, as with step-down.",
     "preemption": " No virtual IP moves by it: a policy counts from the next change on. An ordered policy "
     "outlives restarts of ipfod, not a reboot.",
-    "maintenance": " Groups are handed over one by one, each away for about a millisecond where another "
-    "node takes it. "
+    "maintenance": " Groups are handed over one by one; this node answers for each until the other one does. "
     "Those that nobody takes are given up all the same, each with a warning.",
     "reload": " A bad file does not stop the good ones: what is wrong with it goes to standard error, and the "
     "exit code is 1. No virtual IP moves that did not change.",

@@ -21,7 +21,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from ipfod.addresses import InterfaceAddress
 from ipfod.errors import Failed
-from ipfod.host.removal import AddressRemoval
+from ipfod.host.addressing import AddressRequests
 
 RTMGRP_LINK, RTMGRP_IPV4_IFADDR, RTMGRP_IPV6_IFADDR = 0x1, 0x10, 0x100  # linux/rtnetlink.h
 IFF_UP, IFF_RUNNING = 0x1, 0x40  # linux/if.h
@@ -53,13 +53,13 @@ class Netlink:
     def __init__(self) -> None:
         self._worker = ThreadPoolExecutor(1, "netlink")
         self._route: Any = None
-        self._removal: AddressRemoval
+        self._requests: AddressRequests
         self._wake: socket.socket | None = None
 
     async def open(self, changed: Callable[[], None] | None = None) -> None:
         """Open the socket; `changed` is called on the loop after every change of links or addresses."""
         self._route = await self._call(IPRoute)
-        self._removal = await self._call(AddressRemoval)
+        self._requests = await self._call(AddressRequests)
         if changed is not None:
             kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
             self._wake = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
@@ -123,7 +123,7 @@ class Netlink:
 
     def remove_now(self, entries: tuple[InterfaceAddress, ...]) -> tuple[InterfaceAddress, ...]:
         """`remove` on the worker thread itself, for a caller that already is there (see `in_worker`)."""
-        codes = self._removal.remove(entries)
+        codes = self._requests.remove(entries)
         for code in codes:
             if code not in (0, *GONE):
                 raise OSError(code, os.strerror(code))
@@ -151,7 +151,7 @@ class Netlink:
             self._wake = None
         if self._route is not None:
             await self._call(self._route.close)
-            await self._call(self._removal.close)
+            await self._call(self._requests.close)
             self._route = None
         self._worker.shutdown()
 

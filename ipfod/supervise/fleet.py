@@ -24,6 +24,7 @@ from ipfod.supervise.farewell import virtual_ip_addresses
 from ipfod.supervise.guard import FirewallGuard
 from ipfod.supervise.loading import Loading, load, remember
 from ipfod.supervise.modules import absent, load_modules
+from ipfod.supervise.overlap import lent
 from ipfod.supervise.settle import Settlement, settle
 from ipfod.supervise.surroundings import Surroundings
 from ipfod.supervise.wire import Wire
@@ -292,6 +293,7 @@ class Fleet:
         if host is None:
             return ()
         served = set(_served(self._plan.failovers))
+        served |= {lent(entry.address) for entry in served}
         own = frozenset(entry for entry in host.addresses if entry not in served)
         return host.interfaces, host.default_interface, own
 

@@ -53,7 +53,7 @@ class MaintenanceMode:
     async def enter(self, reason: str, until_usec: int) -> tuple[str, ...]:
         """Give up every group; answers a warning for each that no other node has taken.
 
-        What others take is handed over: away for about a millisecond, group by group.
+        What others take is handed over, group by group; this node answers until they do.
         """
         async with self._turn:
             maintenance = Maintenance(reason, until_usec, _now_usec())

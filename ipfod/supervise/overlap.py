@@ -1,10 +1,10 @@
 """A node that gives a group up goes on answering for its VIPs until its successor has announced them.
 
-keepalived's new master sends its first advert before it adds the addresses, and the old one takes them off at that
-advert: for about a millisecond they would be nowhere. So the old node has them on its loopback interface as well,
-from before the move until a moment after it. It asks for nothing there and tells nobody: clients go to the new
-master at its gratuitous ARP. The kernel takes them off by itself when ipfod does not renew them, so an ipfod that
-is killed in between leaves nothing behind.
+keepalived's new master sends its first advert before it adds the addresses, and the old one takes them off at
+that advert: for about a millisecond they would be nowhere. So the old node has them on its loopback interface
+as well, from before the move until a moment after it. It tells nobody: clients go to the new master at its
+gratuitous ARP. The kernel takes them off by itself when ipfod does not renew them, so an ipfod that is killed
+in between leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 
 LOOPBACK = "lo"
 LENT_S, RENEWED_S = 2, 0.75  # the kernel counts in seconds
-# From the new master's advert until it has added and announced the addresses: 0.5 ms for one of them, about 1 ms
-# for 16 (measured, keepalived 2.2.7); and what a busy machine adds to it.
+# From the new master's advert until it has added and announced the addresses: 0.5 ms for one of them, about
+# 1 ms for 16 (measured, keepalived 2.2.7); and what a busy machine adds to it.
 LINGER_S, LINGER_FOR_EACH_S = 0.004, 0.0001
 
 
 class Overlap:
-    """Lends VIPs to the loopback interface. A failure costs no more than the millisecond, and is only logged."""
+    """Lends VIPs to the loopback interface. A failure costs only the millisecond, and is logged."""
 
     def __init__(self) -> None:
         # A thread of its own: on that of `Netlink` it would wait for dumps of thousands of addresses.

@@ -1,11 +1,12 @@
-"""Moving a group by order, within about a millisecond: this node gives it up, or takes it.
+"""Moving a group by order: this node gives it up without a pause, or takes it within about a millisecond.
 
 To give a group up, its priority is lowered to the lowest first. Then a parting advert leaves in keepalived's
 name, while keepalived goes on as master: a peer takes over after its skew time, whatever its preemption policy,
 and keepalived gives way to the peer's first advert, which is of a higher priority. So the new master is there
 before the old one goes, and if nobody comes nothing has happened. keepalived sends its first advert before it
-adds the addresses (vrrp_state_master_tx), hence the millisecond. A peer that does not preempt waits again if it
-hears one of keepalived's regular adverts first; hence the parting advert is repeated.
+adds the addresses (vrrp_state_master_tx), hence the millisecond, for which `Overlap` has this node answer. A
+peer that does not preempt waits again if it hears one of keepalived's regular adverts first; hence the parting
+advert is repeated.
 
 To take a group, its priority is raised above all that plans give, and keepalived is told to preempt until it
 has it.
@@ -25,6 +26,7 @@ from ipfod.node.orders import Stance, StanceKind
 from ipfod.plan.model import Group, GroupKey
 from ipfod.plan.placement import CLAIM_HOLDING, CLAIM_TAKING
 from ipfod.supervise.failover import Supervisor
+from ipfod.supervise.overlap import Overlap
 from ipfod.supervise.stances import HOLDING, TAKING, Stances, boot_time_s
 
 log = logging.getLogger(__name__)
@@ -52,11 +54,13 @@ class Switchover:
         groups: Mapping[GroupKey, GroupStatus],
         supervisor: Callable[[str], Supervisor],
         stances: Stances,
+        overlap: Overlap,
         emit: Callable[[Event], None],
     ) -> None:
         self._groups = groups
         self._supervisor = supervisor
         self._stances = stances
+        self._overlap = overlap
         self._emit = emit
         self._moving: dict[GroupKey, asyncio.Lock] = {}
         self._vacated: dict[GroupKey, Stance | None] = {}  # with the stances that they had before
@@ -154,7 +158,9 @@ class Switchover:
         patience_s = 3 * interval_s + grace_s
         self._emit(Intended(key, intent))
         moved = False
+        virtual_ips = self._status(key).group.virtual_ips
         try:
+            await self._overlap.begin(virtual_ips)  # a peer that preempts comes at the first lower advert
             until_s = boot_time_s() + moves * (LOWERED_S + 2 * patience_s)
             self._stances.set(key, Stance(StanceKind.YIELD, LOWEST, until_s))
             moved = await self._part(key, interval_s, patience_s)
@@ -162,6 +168,7 @@ class Switchover:
             if not moved:
                 self._stances.set(key, before)
             self._emit(Intended(key, ""))
+            await self._overlap.end(virtual_ips, linger=moved)
         return moved
 
     async def _part(self, key: GroupKey, interval_s: float, patience_s: float) -> bool:

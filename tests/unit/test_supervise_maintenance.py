@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
 import pytest
+from alone import Namespace
 from plans import planned
 
 from ipfod.errors import Busy, Failed, NotFound
@@ -21,6 +23,7 @@ from ipfod.supervise import maintenance as under_test
 from ipfod.supervise.failover import Supervisor
 from ipfod.supervise.ledger import Ledger
 from ipfod.supervise.maintenance import MaintenanceMode
+from ipfod.supervise.overlap import Overlap
 from ipfod.supervise.stances import Stances, boot_time_s
 from ipfod.supervise.switchover import GRACE_S, LOWERED_S, Switchover
 
@@ -45,7 +48,7 @@ class Parts:
         self.ledger = Ledger(self.apply, file, file.with_name("boot"))
         self.ledger.load()
         self.stances = Stances(self.ledger, lambda key: None)
-        self.switchover = Switchover(self.node.groups, nobody_runs, self.stances, self.apply)
+        self.switchover = Switchover(self.node.groups, nobody_runs, self.stances, Overlap(), self.apply)
         self.mode = MaintenanceMode(self.node, self.ledger, self.switchover, self.apply, self.follow)
 
     def apply(self, event: Event) -> None:
@@ -65,7 +68,14 @@ class Parts:
 
 
 @pytest.fixture
-async def parts(tmp_path: Path) -> Parts:
+def namespace() -> Iterator[None]:
+    """What a move lends to the loopback interface is not to be on that of this machine."""
+    with Namespace() as namespace, namespace.inside():
+        yield
+
+
+@pytest.fixture
+async def parts(tmp_path: Path, namespace: None) -> Parts:
     return Parts(tmp_path / "state.json")
 
 
@@ -226,12 +236,16 @@ async def test_what_was_handed_over_first_stays_away_until_the_last_one_is(tmp_p
 
     obedient = Obedient()
     stances = Stances(parts.ledger, lower)
-    switchover = Switchover(parts.node.groups, lambda _: cast(Supervisor, obedient), stances, parts.apply)
+    overlap = Overlap()
+    switchover = Switchover(
+        parts.node.groups, lambda _: cast(Supervisor, obedient), stances, overlap, parts.apply
+    )
     parts.becomes(State.MASTER, *keys)
     began = boot_time_s()
     assert await switchover.vacate_all("maintenance") == []
     ends = [parts.ledger.orders.stances[key].until_s - began for key in keys]
     stances.close()
+    await overlap.close()
     # A move may take until keepalived has lowered its priority, then three intervals and a second.
     one_s = LOWERED_S + 3 * obedient.plan.failover.advert_interval_s + GRACE_S
     assert all(end >= one_s * (len(keys) - place) for place, end in enumerate(ends))
