@@ -158,6 +158,7 @@ class Daemon:
         stack.push_async_callback(self._strays.aclose)
         stack.push_async_callback(self._duplicates.aclose)
         stack.push_async_callback(self._silence.aclose)
+        self._overlap.open()
         stack.push_async_callback(self._overlap.close)
         stack.push_async_callback(self._switchover.close)
 

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ipfod.addresses import Address, InterfaceAddress
+from ipfod.errors import Failed
 from ipfod.host.addressing import AddressRequests
 
 log = logging.getLogger(__name__)
@@ -35,9 +36,16 @@ class Overlap:
     def __init__(self) -> None:
         # A thread of its own: on that of `Netlink` it would wait for dumps of thousands of addresses.
         self._worker = ThreadPoolExecutor(1, "overlap")
-        self._requests: AddressRequests | None = None
+        self._requests: AddressRequests
         self._loans: dict[tuple[Address, ...], _Loan] = {}
         self._leaving: set[asyncio.Task[None]] = set()
+
+    def open(self) -> None:
+        """Open the socket, for as long as this lives: later there may be no free descriptor. Raises Failed."""
+        try:
+            self._requests = AddressRequests()
+        except OSError as error:
+            raise Failed(f"routing socket: it cannot be opened: {error.strerror}") from error
 
     async def begin(self, addresses: tuple[Address, ...]) -> None:
         """Lend a group's VIPs. One that is on the loopback interface already is not touched, now or later."""
@@ -65,9 +73,8 @@ class Overlap:
         await asyncio.gather(*self._leaving)
         for loan in self._loans.values():
             loan.renewing.cancel()
-        if (requests := self._requests) is not None:
-            self._worker.submit(requests.close)
         self._worker.shutdown()
+        self._requests.close()
 
     async def _renew(self, entries: tuple[InterfaceAddress, ...]) -> None:
         while True:
@@ -81,16 +88,10 @@ class Overlap:
 
     async def _ask(self, function: Callable[[AddressRequests], tuple[int, ...]]) -> tuple[int, ...]:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._worker, self._asked, function)
+            return await asyncio.get_running_loop().run_in_executor(self._worker, function, self._requests)
         except OSError as error:
             log.info("virtual IPs cannot be lent to %s: %s", LOOPBACK, error.strerror or error)
             return ()
-
-    def _asked(self, function: Callable[[AddressRequests], tuple[int, ...]]) -> tuple[int, ...]:
-        """On the worker thread."""
-        if self._requests is None:
-            self._requests = AddressRequests()
-        return function(self._requests)
 
 
 @dataclass(frozen=True, slots=True)

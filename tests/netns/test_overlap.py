@@ -33,6 +33,7 @@ def namespace() -> Iterator[None]:
 @pytest.fixture
 async def overlap(namespace: None) -> AsyncIterator[Overlap]:
     overlap = Overlap()
+    overlap.open()
     yield overlap
     await overlap.close()
 
@@ -59,6 +60,7 @@ async def test_it_lingers_for_a_moment_after_a_move(overlap: Overlap) -> None:
 
 async def test_who_closes_waits_for_what_lingers(namespace: None) -> None:
     overlap = Overlap()
+    overlap.open()
     await overlap.begin(ADDRESSES)
     await overlap.end(ADDRESSES, linger=True)
     await overlap.close()
@@ -74,6 +76,7 @@ async def test_it_stays_for_as_long_as_the_move_takes(overlap: Overlap) -> None:
 
 async def test_the_kernel_takes_back_what_is_not_renewed(namespace: None) -> None:
     overlap = Overlap()
+    overlap.open()
     await overlap.begin(ADDRESSES)
     await overlap.close()
     assert lent()

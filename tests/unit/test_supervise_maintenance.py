@@ -237,6 +237,7 @@ async def test_what_was_handed_over_first_stays_away_until_the_last_one_is(tmp_p
     obedient = Obedient()
     stances = Stances(parts.ledger, lower)
     overlap = Overlap()
+    overlap.open()
     switchover = Switchover(
         parts.node.groups, lambda _: cast(Supervisor, obedient), stances, overlap, parts.apply
     )
