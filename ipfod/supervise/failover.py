@@ -39,8 +39,7 @@ RESYNC_TRIES = 5
 RESTART_DELAYS_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 STEADY_S = 60.0  # a keepalived that lived so long is restarted at once again
 ALONE_S = 0.1
-RESPAWN_POLL_S = 0.02
-RESTART_POLL_S = 0.1
+RESPAWN_POLL_S, RESTART_POLL_S = 0.02, 0.1
 
 
 class Supervisor:
@@ -294,7 +293,7 @@ class Supervisor:
             try:
                 await self._part()
                 await self._revive()
-            except (Failed, OSError) as error:  # the kernel or systemd did not answer
+            except Exception as error:  # the kernel or systemd did not answer; or a fault of ours
                 self._failed(error)
                 await asyncio.sleep(RESTART_DELAYS_S[1])
 
@@ -349,13 +348,18 @@ class Supervisor:
         """Whether a step succeeded; a failure is reported, and the keeper tries again."""
         try:
             await step
-        except (Failed, OSError) as error:
+        except Exception as error:
             self._failed(error)
             return False
         return True
 
-    def _failed(self, error: Failed | OSError) -> None:
-        self._report_failure(error if isinstance(error, Failed) else self._refused(error))
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, OSError):
+            error = self._refused(error)
+        elif not isinstance(error, Failed):  # a bug, which must not leave the failover without its keeper
+            log.error("%s: internal error", self.name, exc_info=error)
+            error = Failed(f"{self.name}: internal error", hint="see: journalctl -u ipfod")
+        self._report_failure(error)
         self._lost.set()
 
     def _refused(self, error: OSError) -> Failed:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import alone
@@ -13,10 +15,12 @@ from scenario import PORT, configure, each_on_one, keepalived_pids, on_node, pro
 from ipfod.host.netlink import Netlink
 from ipfod.host.processes import children
 from ipfod.host.run import run
+from ipfod.keepalived.files import KeepalivedFiles
 from ipfod.keepalived.launcher import PlainLauncher, dump_signal
 from ipfod.lab.lab import Lab
 from ipfod.node.events import Event, KeepalivedChanged
 from ipfod.node.model import GroupStatus, KeepalivedState, State
+from ipfod.plan.model import FailoverPlan
 from ipfod.supervise.failover import Supervisor
 from ipfod.supervise.ledger import Ledger
 from ipfod.supervise.rivals import RivalWatch
@@ -126,48 +130,77 @@ async def test_one_failover_whose_directory_cannot_be_made_stops_no_other(pair: 
     assert "/run/ipfod/app: File exists" in (await problems(node))["configuration-invalid"]
 
 
-async def test_a_keepalived_that_dies_before_it_has_the_new_ids_is_started_again(tmp_path: Path) -> None:
-    """The node knows a new plan a moment before keepalived does, and says by it what it was master of."""
-    events: list[Event] = []
+TWO = 'virtual_ips = "10.0.0.10-11"\nvip_groups = 1\nmonitor_port = 0\n'
+
+
+@asynccontextmanager
+async def supervised(
+    directory: Path, events: list[Event], launcher: type[PlainLauncher], known: FailoverPlan
+) -> AsyncIterator[KeepalivedFiles]:
+    """A failover that runs by itself, on a node that knows another plan of it; its keepalived is master."""
     with alone.alone():
         netlink = Netlink()
         await netlink.open()
-        files = alone.prepared(tmp_path / "web")
-        supervisor = Supervisor(
-            alone.plan(TWO),
-            files,
-            Surroundings(
-                netlink=netlink,
-                emit=events.append,
-                groups={
-                    each.key: GroupStatus(each, State.MASTER, "", 0)
-                    for each in alone.plan(TWO + "vrrp_id_offset = 20\n").groups
-                },
-                ledger=Ledger(events.append, tmp_path / "state.json", tmp_path / "boot"),
-                launcher=lambda _, files: PlainLauncher(files),
-                run_script=run,
-                load_module=None,
-                rivals=RivalWatch({}, events.append, lambda _: None),
-                addresses_seen=lambda _: None,
-                catch_up=lambda: None,
-                dump_signal=await dump_signal(),
-            ),
+        files = alone.prepared(directory / "web")
+        surroundings = Surroundings(
+            netlink=netlink,
+            emit=events.append,
+            groups={each.key: GroupStatus(each, State.MASTER, "", 0) for each in known.groups},
+            ledger=Ledger(events.append, directory / "state.json", directory / "boot"),
+            launcher=lambda _, files: launcher(files),
+            run_script=run,
+            load_module=None,
+            rivals=RivalWatch({}, events.append, lambda _: None),
+            addresses_seen=lambda _: None,
+            catch_up=lambda: None,
+            dump_signal=await dump_signal(),
         )
+        supervisor = Supervisor(alone.plan(TWO), files, surroundings)
         await supervisor.start()
         await alone.until(lambda: len(alone.held()) == 2, "VIPs on the interface")
-        parent = int(files.pid.read_text())
-        for pid in (parent, *children(parent)):
-            os.kill(pid, signal.SIGKILL)
-        await alone.until(lambda: _starts(events) == 2, "another keepalived")
+        yield files
         await supervisor.stop("the test is over")
         await netlink.close()
 
 
-TWO = 'virtual_ips = "10.0.0.10-11"\nvip_groups = 1\nmonitor_port = 0\n'
+def _kill(files: KeepalivedFiles) -> None:
+    parent = int(files.pid.read_text())
+    for pid in (parent, *children(parent)):
+        os.kill(pid, signal.SIGKILL)
 
 
-def _starts(events: list[Event]) -> int:
-    return sum(isinstance(e, KeepalivedChanged) and e.state is KeepalivedState.RUNNING for e in events)
+def _told(events: list[Event], state: KeepalivedState) -> list[str]:
+    return [e.text for e in events if isinstance(e, KeepalivedChanged) and e.state is state]
+
+
+async def test_a_keepalived_that_dies_before_it_has_the_new_ids_is_started_again(tmp_path: Path) -> None:
+    """The node knows a new plan a moment before keepalived does, and says by it what it was master of."""
+    events: list[Event] = []
+    known = alone.plan(TWO + "vrrp_id_offset = 20\n")
+    async with supervised(tmp_path, events, PlainLauncher, known) as files:
+        _kill(files)
+        await alone.until(lambda: len(_told(events, KeepalivedState.RUNNING)) == 2, "another keepalived")
+
+
+class FaultyOnce(PlainLauncher):
+    """Has a bug, of the kind that nobody has thought of."""
+
+    faults = 0
+
+    async def running(self) -> int:
+        if FaultyOnce.faults:
+            FaultyOnce.faults -= 1
+            raise ZeroDivisionError
+        return await super().running()
+
+
+async def test_a_bug_does_not_leave_a_failover_without_its_keeper(tmp_path: Path) -> None:
+    events: list[Event] = []
+    async with supervised(tmp_path, events, FaultyOnce, alone.plan(TWO)) as files:
+        FaultyOnce.faults = 1
+        _kill(files)
+        await alone.until(lambda: len(_told(events, KeepalivedState.RUNNING)) == 2, "another keepalived")
+    assert "web: internal error" in _told(events, KeepalivedState.FAILED)
 
 
 async def test_a_vip_leaves_though_keepalived_dies_in_the_reload_that_removes_it(pair: Lab) -> None:
