@@ -55,16 +55,16 @@ async def cleanup() -> int:
         print("OpenShift IP Failover service terminating.")
         await _step(failures, _stop_units())
         await _step(failures, _stop_daemon())
-        await _remove_modules(taken, failovers)
+        await _step(failures, _remove_modules(taken, failovers))
         print("  - Cleaning up ...")
-        await _step(failures, _stop_keepalived())
+        await asyncio.gather(*(_step(failures, _stop_keepalived(name)) for name in paths.runtime_failovers()))
         await _step(failures, _remove_rules())
         await _step(failures, _remove_zone_rules())
         await _step(failures, _release(netlink, held, known, failovers))
     finally:
         await netlink.close()
     if not failures:
-        _remove_files()
+        await _step(failures, _remove_files())
     for failure in failures:
         print(f"ipfod cleanup: {failure}")
     return 1 if failures else 0
@@ -75,6 +75,9 @@ async def _step(failures: list[str], step: Awaitable[None]) -> None:
         await step
     except IpfodError as error:
         failures.append(str(error))
+    except OSError as error:  # somebody else's file is in the way, or a file system is read-only
+        text = f"{error.filename or paths.RUNTIME}: {error.strerror}"
+        failures.append(str(Failed(text, hint="see what is in the way there, then clean up again")))
 
 
 # ---------------------------------------------------------------- what there is
@@ -150,9 +153,9 @@ async def _stop_daemon() -> None:
                 )
 
 
-async def _stop_keepalived() -> None:
-    launchers = [PlainLauncher(KeepalivedFiles(paths.RUNTIME / name)) for name in paths.runtime_failovers()]
-    await asyncio.gather(*(launcher.stop() for launcher in launchers))
+async def _stop_keepalived(failover: str) -> None:
+    """One that was started outside of systemd."""
+    await PlainLauncher(KeepalivedFiles(paths.RUNTIME / failover)).stop()
 
 
 async def _remove_rules() -> None:
@@ -199,7 +202,7 @@ async def _release(
         raise Failed(f"{left_over}: not taken off", hint="ip address del each of them")
 
 
-def _remove_files() -> None:
+async def _remove_files() -> None:
     shutil.rmtree(paths.RUNTIME, ignore_errors=True)
     for path in (paths.STATE_FILE, paths.HISTORY):
         for each in (path, unfinished(path)):

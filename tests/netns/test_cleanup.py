@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 import sys
 
-from scenario import configure, keepalived_pids, on_node, start
+from scenario import configure, keepalived_pids, no_traceback, on_node, start
 
 from ipfod.lab.lab import Lab
 from ipfod.lab.node import Node
 
 VIPS = ("192.168.3.10", "192.168.3.11")
 IPFOD = (sys.executable, "-m", "ipfod")
+HINT = "(see what is in the way there, then clean up again)"
 WEB = 'virtual_ips = "192.168.3.10-11"\nmonitor_port = 0\n'
 
 
@@ -57,6 +58,33 @@ async def test_cleanup_works_without_daemon_configuration_or_state(pair: Lab) ->
         assert done.returncode == 0, done.stdout + done.stderr
         assert "  - Releasing VIPs 192.168.3.10 192.168.3.11 (interface eth0) ..." in done.stdout, what_is_left
         await _nothing_left(node)
+
+
+async def test_what_is_in_the_way_of_one_step_keeps_no_other_from_being_done(pair: Lab) -> None:
+    node = pair.nodes[0]
+    configure([node], 'virtual_ips = "192.168.3.10"\nmonitor_port = 0\n')
+    configure([node], 'virtual_ips = "192.168.3.11"\nmonitor_port = 0\nvrrp_id_offset = 20\n', name="app.toml")
+    await start([node])
+    await on_node(pair, node, VIPS)
+    await node.kill_ipfod(signal.SIGKILL)
+    pid_file = "/run/ipfod/app/keepalived.pid"
+    harm = f"kill -KILL $(cat /run/ipfod/app/vrrp.pid {pid_file}); rm {pid_file}; mkdir {pid_file}"
+    await node.run(["sh", "-c", harm], check=True)
+    done = await node.run([*IPFOD, "cleanup"])
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == f"ipfod cleanup: {pid_file}: Is a directory {HINT}"
+    assert no_traceback(done.stderr)
+    assert not await node.addresses()
+    assert (await node.run(["pgrep", "-a", "keepalived"])).stdout == ""
+    assert "ipfod" not in (await node.run(["nft", "list", "ruleset"], check=True)).stdout
+    await node.run(["rmdir", pid_file], check=True)
+    await node.run(["sh", "-c", "rm /var/lib/ipfod/history; mkdir /var/lib/ipfod/history"], check=True)
+    done = await node.run([*IPFOD, "cleanup"])
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == f"ipfod cleanup: /var/lib/ipfod/history: Is a directory {HINT}"
+    await node.run(["rmdir", "/var/lib/ipfod/history"], check=True)
+    assert (await node.run([*IPFOD, "cleanup"])).returncode == 0
+    await _nothing_left(node)
 
 
 async def _nothing_left(node: Node) -> None:
