@@ -53,9 +53,9 @@ class AddressRequests:
     def lend(self, wanted: Sequence[InterfaceAddress], lifetime_s: int, *, again: bool) -> tuple[int, ...]:
         """Put addresses on for so long, by the kernel's clock; answers an errno for each. Raises OSError.
 
-        They are never chosen as a source, and not told to other hosts (scope host). `again` prolongs the life
-        of those that are there; without it one that is there is left alone, its errno is EEXIST. ENODEV: its
-        interface is not there. Blocks like `remove`.
+        They are never chosen as a source (scope host). `again` prolongs the life of those that are there;
+        without it one that is there is left alone, its errno is EEXIST. ENODEV: its interface is not there.
+        Blocks like `remove`.
         """
         flags = _NLM_F_CREATE | (_NLM_F_REPLACE if again else _NLM_F_EXCL)
         lifetime = _attribute(_IFA_CACHEINFO, _CACHEINFO.pack(0, lifetime_s, 0, 0))
