@@ -47,7 +47,7 @@ export class Orders {
             title: `Step ${group.Name} down?`,
             subject: group.Name,
             says: [
-                `Another node takes ${what}; ${this.node} answers until it does.`,
+                `Another node takes ${what}. ${this.node} answers until it does.`,
                 `If no other node takes the group, ${this.node} keeps it.`,
             ],
             fields: [hold.element],
