@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ipfod.errors import Failed
 from ipfod.firewall.chain import Direction
@@ -59,6 +59,10 @@ class _Watched:
     sent: Heard | None = None  # what went out last
     blocked_in: bool = False
     blocked_out: bool = False
+    silence_s: float = field(init=False)  # so long is too long; of all masters, many times a second
+
+    def __post_init__(self) -> None:
+        self.silence_s = SILENCE_INTERVALS * self.interval_s
 
     @property
     def interval_s(self) -> float:
@@ -75,7 +79,7 @@ class _Watched:
     def silent_at_s(self) -> float:
         """When its own silence becomes suspicious."""
         assert self.master_since_s is not None
-        return max(self.last_out_s, self.master_since_s) + SILENCE_INTERVALS * self.interval_s
+        return max(self.last_out_s, self.master_since_s) + self.silence_s
 
     def suspicious(self, now: float) -> bool:
         if self.master_since_s is None:
@@ -227,7 +231,10 @@ class BlockingWatch:
 
     async def _report(self) -> None:
         found = frozenset(
-            Blocked(each.plan.name, packet) for each in self._by_key.values() for packet in each.lost()
+            Blocked(each.plan.name, packet)
+            for each in self._by_key.values()
+            if each.wrong
+            for packet in each.lost()
         )
         if found != self._told:
             self._told = found

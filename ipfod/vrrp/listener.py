@@ -135,7 +135,8 @@ class Listener:
             self._next_turn_s = max(self._next_turn_s, now - TURNS_AT_ONCE * TURN_EVERY_S) + TURN_EVERY_S
         rested, self._rest = self._rest, None
         if self._socket and not idle and (soon or self._next_turn_s > now):
-            loop.remove_reader(self._socket)
+            if rested is None:  # to remove what is not there takes asyncio as long as a turn
+                loop.remove_reader(self._socket)
             self._rest = loop.call_at(self._next_turn_s, self._turn)
         elif self._socket and rested:
             loop.add_reader(self._socket, self._turn)
