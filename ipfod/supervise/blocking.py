@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ipfod.errors import Failed
 from ipfod.firewall.chain import Direction
@@ -59,10 +59,6 @@ class _Watched:
     sent: Heard | None = None  # what went out last
     blocked_in: bool = False
     blocked_out: bool = False
-    silence_s: float = field(init=False)  # so long is too long; of all masters, many times a second
-
-    def __post_init__(self) -> None:
-        self.silence_s = SILENCE_INTERVALS * self.interval_s
 
     @property
     def interval_s(self) -> float:
@@ -79,7 +75,7 @@ class _Watched:
     def silent_at_s(self) -> float:
         """When its own silence becomes suspicious."""
         assert self.master_since_s is not None
-        return max(self.last_out_s, self.master_since_s) + self.silence_s
+        return max(self.last_out_s, self.master_since_s) + SILENCE_INTERVALS * self.interval_s
 
     def suspicious(self, now: float) -> bool:
         if self.master_since_s is None:

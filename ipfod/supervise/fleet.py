@@ -114,7 +114,7 @@ class Fleet:
         async with self._turn:
             host = await self._around.netlink.host()
             self._wire.listen()
-            if self._own(host) == self._own(self._host):
+            if self._is_as_before(host):
                 self._see(host)
             else:
                 await self._put_in_force(host)
@@ -288,14 +288,20 @@ class Fleet:
             AddressesSeen({name: frozenset(entry.address for entry in host.on(name)) for name in interfaces})
         )
 
-    def _own(self, host: Host | None) -> tuple[object, ...]:
-        """What planning takes from the host: a change of anything else moves nothing."""
-        if host is None:
-            return ()
+    def _is_as_before(self, host: Host) -> bool:
+        """Whether planning takes the same from the host as before: a change of anything else moves nothing."""
         served = set(_served(self._plan.failovers))
-        served |= {lent(entry.address) for entry in served}
-        own = frozenset(entry for entry in host.addresses if entry not in served)
-        return host.interfaces, host.default_interface, own
+        virtual_ips = {entry.address for entry in served}
+
+        def is_own(entry: InterfaceAddress) -> bool:
+            if entry in served:
+                return False
+            return entry.address not in virtual_ips or entry != lent(entry.address)
+
+        def taken(host: Host) -> tuple[object, ...]:
+            return host.interfaces, host.default_interface, frozenset(filter(is_own, host.addresses))
+
+        return self._host is not None and taken(host) == taken(self._host)
 
     def _report(self, complaints: Iterable[Complaint], waiting: Mapping[str, str]) -> None:
         by_file: dict[str, list[str]] = {}
