@@ -29,11 +29,11 @@ async def status(machine: VirtualMachine) -> dict[str, Any]:
 
 
 async def state(machine: VirtualMachine) -> str:
-    """Of the one group, "" while ipfod does not answer."""
+    """Of the one group, "" while ipfod does not answer, or has only begun to."""
     done = await machine.run(["ipfoctl", "status", "--json"])
-    if not done.stdout:
+    if not done.stdout or not (failovers := json.loads(done.stdout)["failovers"]):
         return ""
-    [failover] = json.loads(done.stdout)["failovers"]
+    [failover] = failovers
     [group] = failover["groups"]
     found: str = group["state"]
     return found
