@@ -52,6 +52,7 @@ class SilenceWatch:
         self._remove = remove
         self._emit = emit
         self._hung: set[GroupKey] = set()
+        self._off: set[GroupKey] = set()  # those of them whose VIPs were taken off, or are being
         self._pending: set[GroupKey] = set()
         self._soon = Soon(self._look)
         self._removing: set[asyncio.Task[None]] = set()
@@ -69,8 +70,10 @@ class SilenceWatch:
     def _look(self) -> None:
         keys, self._pending = self._pending | self._hung, set()
         before, self._hung = self._hung, {key for key in keys if self._hangs(key)}
-        if fresh := self._hung - before:
-            task = asyncio.create_task(self._take_off(fresh), name="VIPs of a keepalived that hangs")
+        self._off &= self._hung
+        if left := self._hung - self._off:
+            self._off |= left
+            task = asyncio.create_task(self._take_off(left), name="VIPs of a keepalived that hangs")
             self._removing.add(task)
             task.add_done_callback(self._removing.discard)
         if self._hung != before:
@@ -106,7 +109,8 @@ class SilenceWatch:
                 for entry in await self._remove(virtual_ip_addresses(failover.plan, groups)):
                     log.warning("%s on %s: taken off, keepalived hangs", entry.address, entry.interface)
             except Failed as error:
-                log.warning("%s", error)
+                log.warning("virtual IPs of a keepalived that hangs are not taken off yet: %s", error)
+                self._off.discard(key)  # the next look tries again
 
     def _problems(self) -> Iterable[Problem]:
         for name in sorted({key.failover for key in self._hung}):

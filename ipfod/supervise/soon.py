@@ -7,16 +7,19 @@ from collections.abc import Callable
 
 
 class Soon:
-    """Calls `look` when the first of some reasons is a while ago. It may give the next reason itself."""
+    """Calls `look` once for some reasons, when the first of them is due. It may give the next reason itself."""
 
     def __init__(self, look: Callable[[], None]) -> None:
         self._look = look
         self._timer: asyncio.TimerHandle | None = None
 
     def within(self, delay_s: float) -> None:
-        """There is a reason. One look is enough: if it is due already, it stays when it is."""
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(delay_s, self._due)
+        """There is a reason. One look is enough for all: it comes when the first of them is due."""
+        loop = asyncio.get_running_loop()
+        if self._timer is not None and self._timer.when() <= loop.time() + delay_s:
+            return
+        self.cancel()
+        self._timer = loop.call_later(delay_s, self._due)
 
     def cancel(self) -> None:
         """Look no more; may be called again."""

@@ -102,6 +102,12 @@ async def well(lab: Lab) -> bool:
     return True
 
 
+def daemon(node: Node) -> list[int]:
+    """The ipfod of a node, as the node numbers it."""
+    found = node.inside("/proc").glob("[0-9]*/cmdline")
+    return [int(entry.parent.name) for entry in found if b"\0-m\0ipfod\0" in entry.read_bytes()]
+
+
 async def keepalived_pids(node: Node) -> list[int]:
     """The keepalived processes of a node, as the node numbers them: parent first."""
     done = await node.run(["pgrep", "-x", "keepalived"])

@@ -6,8 +6,7 @@ import asyncio
 from functools import partial
 
 from orders import VIP, owner_and_others, run_all
-from scenario import PORT, no_traceback, on_node, problems, until, well
-from test_faults import daemon
+from scenario import PORT, daemon, no_traceback, on_node, problems, until, well
 
 from ipfod.lab.lab import Lab
 from ipfod.lab.node import Node

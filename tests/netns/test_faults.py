@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import pytest
 from orders import VIP, owner_and_others, run_all
-from scenario import PORT, TWICE_S, no_traceback, until, well
+from scenario import PORT, TWICE_S, daemon, no_traceback, until, well
 
 from ipfod.lab.bus import SOCKET
 from ipfod.lab.lab import Lab
@@ -42,11 +42,6 @@ class Victim:
     again: Callable[[Node], Awaitable[None]] | None = None  # what systemd does on a node: start it again
     outage_ms: float = 0.0  # when it ends
     stopped_ms: float = 0.0  # when it is stopped
-
-
-def daemon(node: Node) -> list[int]:
-    found = node.inside("/proc").glob("[0-9]*/cmdline")
-    return [int(entry.parent.name) for entry in found if b"\0-m\0ipfod\0" in entry.read_bytes()]
 
 
 async def start_again(node: Node) -> None:

@@ -9,7 +9,7 @@ import time
 import pytest
 from orders import VIP, owner_and_others, run_all
 from problem_watch import cleared, raised
-from scenario import TWICE_S, configure, each_on_one, group, listed, no_traceback, on_node, start, until
+from scenario import TWICE_S, configure, daemon, each_on_one, group, listed, no_traceback, on_node, start, until
 
 from ipfod.lab.lab import Lab
 from ipfod.lab.watch import AddressWatch
@@ -40,6 +40,33 @@ async def test_a_keepalived_that_is_stopped_holds_nothing_while_a_peer_does(
         await each_on_one(pair, [VIP])
         assert watch.doubles(since=began, longer_than_s=TWICE_S) == []
     assert owner.processes("keepalived") == pids
+    assert no_traceback(owner.log())
+
+
+async def test_virtual_ips_that_the_kernel_does_not_take_off_at_once_are_taken_off_later(pair: Lab) -> None:
+    await run_all(pair, 'preemption = "preempt"\n')
+    await asyncio.sleep(0.5)
+    owner, [other] = await owner_and_others(pair)
+    doomed = [str(pid) for pid in owner.processes("keepalived")[1:]]
+    [pid] = daemon(owner)
+    # Its threads are those that ask the kernel; the bus is the main one's.
+    threads = [e.name for e in owner.inside(f"/proc/{pid}/task").iterdir() if e.name != str(pid)]
+    refusing = ["strace", "--quiet=attach", "-e", "trace=sendto", "-e", "inject=sendto:error=ENOBUFS"]
+    strace = await owner.spawn([*refusing, *(f"--attach={thread}" for thread in threads)], lines=True)
+    await asyncio.sleep(0.5)
+    await owner.run(["kill", "-STOP", *doomed], check=True)
+
+    async def is_refused() -> bool:
+        return "not taken off yet" in owner.log()
+
+    await until(is_refused, what="the kernel has refused")
+    assert len(await pair.holders(VIP)) == 2
+    await strace.close()
+    await on_node(pair, other, [VIP])
+    await raised(owner, "keepalived-failed")
+    await owner.run(["kill", "-CONT", *doomed], check=True)
+    await cleared(owner, "keepalived-failed")
+    await on_node(pair, owner, [VIP])
     assert no_traceback(owner.log())
 
 
