@@ -40,6 +40,7 @@ from ipfod.supervise.operator import Operator
 from ipfod.supervise.overlap import Overlap
 from ipfod.supervise.rivals import RivalWatch
 from ipfod.supervise.silence import SilenceWatch
+from ipfod.supervise.soon import Soon
 from ipfod.supervise.stances import Stances
 from ipfod.supervise.strays import StrayWatch
 from ipfod.supervise.surroundings import Surroundings
@@ -63,6 +64,7 @@ class Daemon:
     def __init__(self) -> None:
         self._node = Node(socket.gethostname())
         self._notifier = Notifier()
+        self._status = Soon(lambda: self._notifier.status(self._summary()))
         self._netlink = Netlink()
         self._ledger = Ledger(self._emit)
         self._chronicle = Chronicle(self._node, self._emit)
@@ -142,9 +144,7 @@ class Daemon:
             self._notifier.ready()
             log.info("ipfod %s serves %s", __version__, _counted(len(self._node.failovers), "failover"))
             await self._serve()
-            self._notifier.stopping()
             await self._end()
-            self._notifier.status("stopped")
 
     def _recall(self, stack: AsyncExitStack) -> None:
         """What an earlier ipfod had taken and was ordered."""
@@ -163,6 +163,12 @@ class Daemon:
         stack.push_async_callback(self._switchover.close)
 
     async def _end(self) -> None:
+        self._notifier.stopping()
+        await self._give_back()
+        self._status.cancel()
+        self._notifier.status("stopped")
+
+    async def _give_back(self) -> None:
         """Give everything back, unless ipfod is only being restarted."""
         if await self._management.is_restarting():
             log.info("ipfod restarts; keepalived runs on")
@@ -276,7 +282,7 @@ class Daemon:
             self._follow(changes)
             told = [change for change in changes if tell(change, self._node)]
             if told:
-                self._notifier.status(self._summary())
+                self._status.within(0.0)  # once for the many that come at once
 
     def _follow(self, changes: tuple[Change, ...]) -> None:
         """Those who wait for what the node sees."""

@@ -101,7 +101,7 @@ class Connection:
 
     # ------------------------------------------------------------ out
 
-    def send(self, *messages: Message) -> None:
+    def send(self, *messages: Message | wire.Signal) -> None:
         """Send messages, in this order. Without a connection they are dropped: `wait_lost` tells."""
         self._write([wire.encode(message, self._next_serial()) for message in messages])
 

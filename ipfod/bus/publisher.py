@@ -15,8 +15,6 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-from dbus_next.message import Message
-
 from ipfod.bus import wire
 from ipfod.bus.interfaces import (
     FAILOVER,
@@ -68,13 +66,14 @@ class Publisher:
         self._objects = objects
         self._send = send
         self._first: dict[Ref, _Pending] = {}
+        self._of_groups: dict[GroupKey, set[str]] = {}  # the same of each of their virtual IPs
         self._then: dict[Ref, _Pending] = {}
         self._node_fields: set[str] = set()
         self._scheduled: asyncio.Handle | None = None
 
     def publish(self, changes: tuple[Change, ...]) -> None:
         """Send Transition, ProblemRaised and ProblemCleared now, note the rest for the next turns."""
-        events: list[Message] = []
+        events: list[wire.Signal] = []
         for change in changes:
             match change:
                 case Transition():
@@ -92,7 +91,7 @@ class Publisher:
                 case Changed():
                     self._note_changed(change.ref, change.fields)
         self._send(*events)
-        if self._scheduled is None and (self._first or self._then or self._node_fields):
+        if self._scheduled is None and self._has_more():
             self._scheduled = asyncio.get_running_loop().call_soon(self._slice)
 
     def flush(self) -> None:
@@ -105,13 +104,16 @@ class Publisher:
     def _slice(self) -> None:
         self._scheduled = None
         until = time.monotonic() + SLICE_S
-        messages: list[Message] = []
+        messages: list[wire.Signal] = []
         for of_one in self._messages():
             messages += of_one
             if time.monotonic() > until:
                 self._scheduled = asyncio.get_running_loop().call_soon(self._slice)
                 break
         self._send(*messages)
+
+    def _has_more(self) -> bool:
+        return bool(self._node_fields or self._first or self._of_groups or self._then)
 
     # ------------------------------------------------------------ noting
 
@@ -132,10 +134,8 @@ class Publisher:
                 self._note(ref, FAILOVER, fields)
             case GroupKey():
                 self._note(ref, GROUP, fields)
-                derived = frozenset(f"group.{name}" for name in fields)
-                if VIRTUAL_IP.changed_by(derived) and (status := self._node.groups.get(ref)) is not None:
-                    for address in status.group.virtual_ips:
-                        self._note(VirtualIPRef(address), VIRTUAL_IP, derived)
+                if names := VIRTUAL_IP.changed_by(frozenset(f"group.{name}" for name in fields)):
+                    self._of_groups.setdefault(ref, set()).update(names)
             case VirtualIPRef():
                 self._note(ref, VIRTUAL_IP, fields)
 
@@ -145,18 +145,33 @@ class Publisher:
 
     # ------------------------------------------------------------ saying
 
-    def _messages(self) -> Iterator[list[Message]]:
+    def _messages(self) -> Iterator[list[wire.Signal]]:
         """Take what is noted and make the signals of it, one object after the other."""
         if self._node_fields:
             fields, self._node_fields = frozenset(self._node_fields), set()
             yield [_properties_changed(Object(ROOT, MANAGER, self._node), MANAGER.changed_by(fields))]
-        for queue in (self._first, self._then):
-            while queue:
-                ref = next(iter(queue))
-                # All of them at once: what a slice that ends here would leave is noted nowhere any more.
-                yield list(self._signals(ref, queue.pop(ref)))
+        # Of each at once: what a slice that ends here would leave is noted nowhere any more.
+        while self._first:
+            ref = next(iter(self._first))
+            yield list(self._signals(ref, self._first.pop(ref)))
+        while self._of_groups:
+            key = next(iter(self._of_groups))
+            yield list(self._virtual_ips_of(key, self._of_groups.pop(key)))
+        while self._then:
+            ref = next(iter(self._then))
+            yield list(self._signals(ref, self._then.pop(ref)))
 
-    def _signals(self, ref: Ref, pending: _Pending) -> Iterator[Message]:
+    def _virtual_ips_of(self, key: GroupKey, names: Collection[str]) -> Iterator[wire.Signal]:
+        """What a group's change says of each of its virtual IPs, with what is to be said of that one anyway."""
+        if (status := self._node.groups.get(key)) is None:
+            return
+        for address in status.group.virtual_ips:
+            ref = VirtualIPRef(address)
+            pending = self._then.pop(ref, None) or _Pending()
+            pending.names.update(names)
+            yield from self._signals(ref, pending)
+
+    def _signals(self, ref: Ref, pending: _Pending) -> Iterator[wire.Signal]:
         found = self._objects.of(ref)
         if pending.removed:
             interface = {FailoverRef: FAILOVER, GroupKey: GROUP, VirtualIPRef: VIRTUAL_IP}[type(ref)]
@@ -168,12 +183,12 @@ class Publisher:
                 yield _properties_changed(found, pending.names)
 
 
-def _signal(path: str, interface: Interface, member: str, body: Any) -> Message:
+def _signal(path: str, interface: Interface, member: str, body: Any) -> wire.Signal:
     [signature] = [signal.signature for signal in interface.signals if signal.name == member]
-    return Message.new_signal(path, interface.name, member, signature, body)
+    return wire.Signal(path, interface.name, member, signature, body)
 
 
-def _event(member: str, body: list[Any]) -> Message:
+def _event(member: str, body: list[Any]) -> wire.Signal:
     return _signal(ROOT, MANAGER, member, body)
 
 
@@ -182,7 +197,7 @@ def _transition_body(transition: Transition) -> list[Any]:
     return [wire.clean(entry[name][1]) for name in ("group", "old", "new", "reason", "usec")]
 
 
-def _properties_changed(target: Object, names: Collection[str]) -> Message:
+def _properties_changed(target: Object, names: Collection[str]) -> wire.Signal:
     name, values = target.interface.name, target.interface.values(target.view, names)
     if target.interface is VIRTUAL_IP:
         ready = _changed_body(name, tuple(values.items()))

@@ -9,11 +9,14 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from dbus_next._private.address import parse_address
 from dbus_next._private.marshaller import Marshaller
 from dbus_next._private.unmarshaller import Unmarshaller
+from dbus_next.constants import MessageType
 from dbus_next.errors import InvalidAddressError
 from dbus_next.message import Message
 from dbus_next.signature import SignatureTree, Variant
@@ -24,16 +27,30 @@ _marshaller: Any = Marshaller
 _unmarshaller: Any = Unmarshaller
 
 START_SIZE = 16  # endianness to length of the header fields
-_FIELDS = (
-    (1, "o", "path"),
-    (2, "s", "interface"),
-    (3, "s", "member"),
-    (4, "s", "error_name"),
-    (6, "s", "destination"),
+_TEXT_FIELDS = (
+    (1, b"o", "path"),
+    (2, b"s", "interface"),
+    (3, b"s", "member"),
+    (4, b"s", "error_name"),
+    (6, b"s", "destination"),
 )
 _REPLY_SERIAL, _SIGNATURE = 5, 8
 MESSAGE_MAX = 128 << 20  # D-Bus specification, "Message Format"
 _SIGNATURES_KEPT_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A signal of this service. The library's `Message` takes as long again, to see that its names are valid.
+
+    The body is a list of values, or bytes that have been marshalled before.
+    """
+
+    path: str
+    interface: str
+    member: str
+    signature: str
+    body: list[Any] | bytes
 
 
 class Malformed(Exception):
@@ -109,34 +126,58 @@ def list_body(parts: Iterable[bytes]) -> bytes:
     return bytes(data)
 
 
-def encode(message: Message, serial: int) -> bytes:
+def encode(message: Message | Signal, serial: int) -> bytes:
     """The bytes of a message. Its body is a list of values, or bytes that have been marshalled before."""
     body: list[Any] | bytes = message.body
     data = body if isinstance(body, bytes) else marshal(message.signature, body)
-    fields = bytearray()
-    for code, kind, name in _FIELDS:
-        if (text := getattr(message, name)) is not None:
-            raw = text.encode()
-            fields += bytes(-len(fields) % 8)
-            fields += struct.pack("<BBsxI", code, 1, kind.encode(), len(raw)) + raw + b"\0"
-    if message.reply_serial is not None:
-        fields += bytes(-len(fields) % 8)
-        fields += struct.pack("<BBsxI", _REPLY_SERIAL, 1, b"u", message.reply_serial)
-    if message.signature:
-        raw = message.signature.encode()
-        fields += bytes(-len(fields) % 8)
-        fields += struct.pack("<BBsxB", _SIGNATURE, 1, b"g", len(raw)) + raw + b"\0"
-    start = struct.pack(
-        "<cBBBIII",
-        b"l",
-        message.message_type.value,
-        message.flags.value,
-        1,  # protocol version
-        len(data),
-        serial,
-        len(fields),
-    )
+    if isinstance(message, Signal):
+        kind, flags = MessageType.SIGNAL.value, 0
+        path = _field(1, b"o", message.path)
+        fields = path + bytes(-len(path) % 8) + _fields_of(message.interface, message.member, message.signature)
+    else:
+        kind, flags = message.message_type.value, message.flags.value
+        fields = _fields(message)
+    # endianness, type, flags, protocol version, lengths
+    start = struct.pack("<cBBBIII", b"l", kind, flags, 1, len(data), serial, len(fields))
     return start + fields + bytes(-len(fields) % 8) + data
+
+
+def _fields(message: Message) -> bytes:
+    found = [
+        _field(code, kind, text)
+        for code, kind, name in _TEXT_FIELDS
+        if (text := getattr(message, name)) is not None
+    ]
+    if message.reply_serial is not None:
+        found.append(struct.pack("<BBsxI", _REPLY_SERIAL, 1, b"u", message.reply_serial))
+    if message.signature:
+        found.append(_signature_field(message.signature))
+    return _joined(found)
+
+
+@lru_cache
+def _fields_of(interface: str, member: str, signature: str) -> bytes:
+    """The fields that are the same in each signal of that name; they begin at a multiple of 8."""
+    return _joined([_field(2, b"s", interface), _field(3, b"s", member), _signature_field(signature)])
+
+
+def _field(code: int, kind: bytes, text: str) -> bytes:
+    raw = text.encode()
+    return struct.pack("<BBsxI", code, 1, kind, len(raw)) + raw + b"\0"
+
+
+def _signature_field(signature: str) -> bytes:
+    raw = signature.encode()
+    return struct.pack("<BBsxB", _SIGNATURE, 1, b"g", len(raw)) + raw + b"\0"
+
+
+def _joined(fields: Iterable[bytes]) -> bytes:
+    """Each at a multiple of 8."""
+    data = bytearray()
+    for field in fields:
+        data += bytes(-len(data) % 8)
+        data += field
+    return bytes(data)
 
 
 def lengths(start: bytes) -> tuple[int, int]:

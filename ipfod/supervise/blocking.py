@@ -12,6 +12,7 @@ Multicast adverts to a keepalived with unicast peers, and the other way round, a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,6 @@ FOREIGN_ADVERTS = 2  # the first one is what every hand-over begins with
 COUNT_INTERVALS = 1.1  # as long are adverts counted
 HANDLED_S = 0.02  # so soon keepalived has counted what came in
 AGAIN_S = 0.5  # from one count to the next while something is wrong, or was suspected and not found
-QUIET_S = 0.005
 
 Dump = Callable[[str], Awaitable[tuple[InstanceDump, ...]]]
 
@@ -77,11 +77,6 @@ class _Watched:
         assert self.master_since_s is not None
         return max(self.last_out_s, self.master_since_s) + SILENCE_INTERVALS * self.interval_s
 
-    def suspicious(self, now: float) -> bool:
-        if self.master_since_s is None:
-            return False
-        return self.wrong or self.foreign >= FOREIGN_ADVERTS or now >= self.silent_at_s()
-
     def expects(self, heard: Heard) -> bool:
         """Whether keepalived would take an advert."""
         if self.group.peers:
@@ -112,6 +107,7 @@ class BlockingWatch:
         self._told: frozenset[Blocked] = frozenset()
         self._by_key: dict[GroupKey, _Watched] = {}
         self._by_router: dict[tuple[str, int, int], _Watched] = {}
+        self._masters: dict[GroupKey, _Watched] = {}
         self._wake = asyncio.Event()
         self._counted_s: dict[str, float] = {}  # when a failover was counted last
 
@@ -137,13 +133,18 @@ class BlockingWatch:
             (each.plan.interface, each.group.ip_version, each.group.virtual_router_id): each
             for each in self._by_key.values()
         }
+        self._masters = {key: each for key, each in self._by_key.items() if each.master_since_s is not None}
         self._wake.set()
 
     def _is_now(self, watched: _Watched, state: State) -> None:
         watched.foreign = 0
-        watched.master_since_s = asyncio.get_running_loop().time() if state is State.MASTER else None
-        if state is not State.MASTER:
+        if state is State.MASTER:
+            watched.master_since_s = asyncio.get_running_loop().time()
+            self._masters[watched.group.key] = watched
+        else:
+            watched.master_since_s = None
             watched.blocked_in = watched.blocked_out = False
+            self._masters.pop(watched.group.key, None)
         self._wake.set()
 
     def heard(self, heard: Heard) -> bool:
@@ -166,33 +167,37 @@ class BlockingWatch:
 
     async def watch(self) -> None:
         """Count whenever there is a reason. Runs until it is cancelled."""
+        loop = asyncio.get_running_loop()
         while True:
             self._wake.clear()
             await self._report()
-            loop = asyncio.get_running_loop()
-            self._catch_up()
-            due = {each.plan.name for each in self._by_key.values() if each.suspicious(loop.time())}
-            ready = [name for name in due if loop.time() >= self._counted_s.get(name, 0.0) + AGAIN_S]
-            if ready:
-                await asyncio.gather(*(self._count(name, self._groups_of(name)) for name in ready))
+            due, next_s = self._look(loop.time())
+            if due:  # or what is heard in turns has not been heard yet
+                self._catch_up()
+                due, next_s = self._look(loop.time())
+            if due:
+                await asyncio.gather(*(self._count(name, self._groups_of(name)) for name in due))
                 continue
-            delay_s = self._next_s(loop.time())
-            try:
-                async with asyncio.timeout(delay_s):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(next_s):
                     await self._wake.wait()
-            except TimeoutError:
-                continue
 
-    def _next_s(self, now: float) -> float | None:
-        """Seconds until something may be suspicious by silence; None if that cannot be."""
-        masters = [each for each in self._by_key.values() if each.master_since_s is not None]
-        waits = [
-            max(each.silent_at_s(), self._counted_s.get(each.plan.name, 0.0) + AGAIN_S)
-            if each.suspicious(now)
-            else each.silent_at_s()
-            for each in masters
-        ]
-        return max(min(waits) - now, QUIET_S) if waits else None
+    def _look(self, now: float) -> tuple[set[str], float | None]:
+        """The failovers to be counted, and when the next one may be; None if that cannot be by itself.
+
+        This is done many times a second for hundreds of groups: once over those that this node is master of.
+        """
+        due: set[str] = set()
+        next_s: float | None = None
+        for each in self._masters.values():
+            when_s = each.silent_at_s()
+            if each.wrong or each.foreign >= FOREIGN_ADVERTS or now >= when_s:
+                when_s = self._counted_s.get(each.plan.name, float("-inf")) + AGAIN_S
+                if now >= when_s:
+                    due.add(each.plan.name)
+            if next_s is None or when_s < next_s:
+                next_s = when_s
+        return due, next_s
 
     def _groups_of(self, failover: str) -> list[_Watched]:
         return [each for each in self._by_key.values() if each.plan.name == failover]
