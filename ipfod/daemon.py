@@ -50,8 +50,9 @@ from ipfod.supervise.wire import Wire
 
 log = logging.getLogger(__name__)
 
-# Addresses come in bursts, one message each; a dump after the burst tells the same as one after each.
-ADDRESSES_SETTLE_S = 0.02
+# Addresses come in bursts, one message each; a dump after the burst tells the same as one after each. A dump of
+# thousands takes 0.15 s of a processor, which keepalived needs just then.
+ADDRESSES_SETTLE_S, BURST_MAX_S = 0.02, 0.3
 LOOK_AGAIN_S = 1.0
 # At a stop: a peer that is alive takes a group within milliseconds. TimeoutStopSec= is 20 s.
 HAND_OVER_S = 10.0
@@ -215,14 +216,21 @@ class Daemon:
     async def _watch_addresses(self) -> None:
         while True:
             await self._addresses_changed.wait()
-            await asyncio.sleep(ADDRESSES_SETTLE_S)
-            self._addresses_changed.clear()
+            await self._addresses_settled()
             try:
                 await self._fleet.look()
             except Failed as error:
                 log.warning("%s", error)
                 self._addresses_changed.set()  # the truth is still to be read
                 await asyncio.sleep(LOOK_AGAIN_S)
+
+    async def _addresses_settled(self) -> None:
+        """Return when no more addresses change for now, and in the middle of a burst that is long."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + BURST_MAX_S
+        while self._addresses_changed.is_set() and loop.time() < until_s:
+            self._addresses_changed.clear()
+            await asyncio.sleep(ADDRESSES_SETTLE_S)
 
     async def _watch_bus(self) -> None:
         await self._service.wait_lost()

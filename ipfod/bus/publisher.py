@@ -2,7 +2,7 @@
 
 Changes are noted and the signals made from the node's state when they are sent, so that a burst gives each
 object one signal with its newest values. Work is cut into slices: failovers and groups first, then the virtual
-IPs, of which there may be thousands.
+IPs, of which there may be thousands; those of a burst when it is over.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ from ipfod.node.node import Node
 from ipfod.plan.model import GroupKey
 
 SLICE_S = 0.005
+# While many groups change, their virtual IPs wait: thousands of signals would hold up who moves the groups.
+MANY_GROUPS, REST_S, REST_MAX_S = 8, 0.02, 0.3
 
 
 @dataclass(slots=True)
@@ -69,7 +71,8 @@ class Publisher:
         self._of_groups: dict[GroupKey, set[str]] = {}  # the same of each of their virtual IPs
         self._then: dict[Ref, _Pending] = {}
         self._node_fields: set[str] = set()
-        self._scheduled: asyncio.Handle | None = None
+        self._changed_s = self._burst_since_s = 0.0  # a group, last and first
+        self._scheduled: asyncio.TimerHandle | None = None
 
     def publish(self, changes: tuple[Change, ...]) -> None:
         """Send Transition, ProblemRaised and ProblemCleared now, note the rest for the next turns."""
@@ -91,29 +94,47 @@ class Publisher:
                 case Changed():
                     self._note_changed(change.ref, change.fields)
         self._send(*events)
-        if self._scheduled is None and self._has_more():
-            self._scheduled = asyncio.get_running_loop().call_soon(self._slice)
+        self._schedule()
 
     def flush(self) -> None:
         """Send everything that is still to be said."""
         if self._scheduled is not None:
             self._scheduled.cancel()
             self._scheduled = None
-        self._send(*chain.from_iterable(self._messages()))
+        self._send(*chain.from_iterable(chain(self._of_first(), self._of_virtual_ips())))
+
+    def _schedule(self) -> None:
+        """Have what is noted said: at once, or when a burst is over."""
+        loop = asyncio.get_running_loop()
+        if self._first or self._node_fields:
+            due_s = loop.time()
+        elif self._of_groups or self._then:
+            due_s = self._rest_until_s()
+        else:
+            return
+        if self._scheduled is not None:
+            if self._scheduled.when() <= due_s:
+                return
+            self._scheduled.cancel()
+        self._scheduled = loop.call_at(due_s, self._slice)
+
+    def _rest_until_s(self) -> float:
+        """Until when virtual IPs wait for groups that change."""
+        if len(self._of_groups) <= MANY_GROUPS:
+            return self._changed_s
+        return min(self._changed_s + REST_S, self._burst_since_s + REST_MAX_S)
 
     def _slice(self) -> None:
         self._scheduled = None
-        until = time.monotonic() + SLICE_S
+        now = asyncio.get_running_loop().time()
+        virtual_ips = self._of_virtual_ips() if now >= self._rest_until_s() else iter(())
         messages: list[wire.Signal] = []
-        for of_one in self._messages():
+        for of_one in chain(self._of_first(), virtual_ips):
             messages += of_one
-            if time.monotonic() > until:
-                self._scheduled = asyncio.get_running_loop().call_soon(self._slice)
+            if time.monotonic() > now + SLICE_S:
                 break
         self._send(*messages)
-
-    def _has_more(self) -> bool:
-        return bool(self._node_fields or self._first or self._of_groups or self._then)
+        self._schedule()
 
     # ------------------------------------------------------------ noting
 
@@ -135,6 +156,9 @@ class Publisher:
             case GroupKey():
                 self._note(ref, GROUP, fields)
                 if names := VIRTUAL_IP.changed_by(frozenset(f"group.{name}" for name in fields)):
+                    self._changed_s = asyncio.get_running_loop().time()
+                    if not self._of_groups:
+                        self._burst_since_s = self._changed_s
                     self._of_groups.setdefault(ref, set()).update(names)
             case VirtualIPRef():
                 self._note(ref, VIRTUAL_IP, fields)
@@ -145,8 +169,8 @@ class Publisher:
 
     # ------------------------------------------------------------ saying
 
-    def _messages(self) -> Iterator[list[wire.Signal]]:
-        """Take what is noted and make the signals of it, one object after the other."""
+    def _of_first(self) -> Iterator[list[wire.Signal]]:
+        """Take what is noted of the node, failovers and groups: the signals, one object after the other."""
         if self._node_fields:
             fields, self._node_fields = frozenset(self._node_fields), set()
             yield [_properties_changed(Object(ROOT, MANAGER, self._node), MANAGER.changed_by(fields))]
@@ -154,6 +178,9 @@ class Publisher:
         while self._first:
             ref = next(iter(self._first))
             yield list(self._signals(ref, self._first.pop(ref)))
+
+    def _of_virtual_ips(self) -> Iterator[list[wire.Signal]]:
+        """The same of virtual IPs."""
         while self._of_groups:
             key = next(iter(self._of_groups))
             yield list(self._virtual_ips_of(key, self._of_groups.pop(key)))
