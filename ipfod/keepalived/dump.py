@@ -14,6 +14,8 @@ from ipfod.files import read_bytes
 # keepalived writes the file within 0.5 ms as a rule, 6 ms at worst (measured, 2.2.7); with 255 groups on a busy
 # machine it may take longer.
 ANSWER_S = 2.0
+# A signal that comes while keepalived starts its child is lost (2.2.7).
+ASK_AGAIN_S = 0.2
 POLL_S = 0.001
 SINCE_MAX_S = 1e12  # beyond it the microseconds do not fit into D-Bus type t
 # Counters of adverts that came in, each under one of these: vrrp_in_chk(), keepalived/vrrp/vrrp.c.
@@ -57,22 +59,33 @@ async def request_dump(pid: int, signal_number: int, path: Path) -> tuple[Instan
         raise Failed(
             "keepalived: does not run", hint="ipfoctl status says why"
         )  # to kill(2) 0 is our own process group
-    try:
-        path.unlink(missing_ok=True)
-        os.kill(pid, signal_number)
-    except ProcessLookupError as error:
-        raise Failed(f"keepalived {pid} is gone") from error
-    except OSError as error:
-        raise Failed(f"{path}: {error.strerror}") from error
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + ANSWER_S
-    while loop.time() < deadline:
+    asked = again = loop.time()
+    _forget(path)
+    while loop.time() < asked + ANSWER_S:
+        if loop.time() >= again:
+            _ask(pid, signal_number)
+            again += ASK_AGAIN_S
         await asyncio.sleep(POLL_S)
         try:
             return parse_dump(read_bytes(path))
         except (OSError, ValueError):
             continue
     raise Failed(f"keepalived {pid} did not write {path.name} within {ANSWER_S:g} s")
+
+
+def _forget(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise Failed(f"{path}: {error.strerror}") from error
+
+
+def _ask(pid: int, signal_number: int) -> None:
+    try:
+        os.kill(pid, signal_number)
+    except ProcessLookupError as error:
+        raise Failed(f"keepalived {pid} is gone") from error
 
 
 def parse_dump(text: bytes) -> tuple[InstanceDump, ...]:

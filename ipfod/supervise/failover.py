@@ -20,7 +20,7 @@ from ipfod.keepalived.render import render
 from ipfod.keepalived.track import FAULT, TrackFiles
 from ipfod.node.events import InstanceReported, KeepalivedChanged
 from ipfod.node.model import KeepalivedState, ProblemCode, State
-from ipfod.plan.model import FailoverPlan, Group, GroupKey
+from ipfod.plan.model import FailoverPlan, GroupKey
 from ipfod.supervise.configuration import Configuration
 from ipfod.supervise.farewell import Farewell, virtual_ip_addresses
 from ipfod.supervise.health import Health
@@ -38,7 +38,7 @@ RELOAD_SPACING_S = 1.0
 RESYNC_TRIES = 5
 RESTART_DELAYS_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 STEADY_S = 60.0  # a keepalived that lived so long is restarted at once again
-ALONE_S = 0.1
+ALONE_S = 0.3
 RESPAWN_POLL_S, RESTART_POLL_S = 0.02, 0.1
 
 
@@ -61,7 +61,6 @@ class Supervisor:
         self._watches: list[ProcessWatch] = []
         self._lost = asyncio.Event()
         self._crashed = False
-        self._held: tuple[Group, ...] = ()
         self._keeper: asyncio.Task[None] | None = None
         self._lines = 0
         self._catching_up = False
@@ -277,7 +276,8 @@ class Supervisor:
             # As they run: a plan that keepalived has not got yet may have other ids and VIPs.
             known = self._around.groups
             masters = {key for key, status in known.items() if status.state is State.MASTER}
-            self._held = tuple(group for group in self.plan.groups if group.key in masters)
+            # Now, whatever its keeper is waiting for.
+            self._farewell.begin(tuple(group for group in self.plan.groups if group.key in masters))
             self._crashed = True
             self._lost.set()
 
@@ -305,16 +305,14 @@ class Supervisor:
                 await self._try(self._launch("started"))
 
     async def _part(self) -> None:
-        held, self._held = self._held, ()
-        farewell = asyncio.create_task(self._farewell.say(held), name=f"farewell of {self.name}")
         # Nothing else at first: to tell of the death of 255 groups takes as long as their good-bye.
-        await asyncio.wait({farewell}, timeout=min(ALONE_S, self.plan.failover.advert_interval_s))
+        await self._farewell.wait(ALONE_S)
         if self._crashed:
             self._crashed = False
             if asyncio.get_running_loop().time() > self._started_at + STEADY_S:
                 self._failures = 0
             self._report_failure(Failed("keepalived was killed or crashed"))
-        await farewell
+        await self._farewell.end()
 
     async def _revive(self) -> None:
         if not await self._respawned():
@@ -376,6 +374,7 @@ class Supervisor:
         if keeper is not None:
             keeper.cancel()
             await asyncio.gather(keeper, return_exceptions=True)
+        await self._farewell.wait()
 
     def _steer(self, only: GroupKey | None = None) -> None:
         orders = self._around.ledger.orders

@@ -30,7 +30,9 @@ LOOK_AGAIN_S = 0.25
 FLOODED_S = 1.0
 # A peer takes over after three; one that hears this node and is preferred does it at once.
 SILENT_INTERVALS = 2
-WAITING = ("S", "I")  # proc_pid_stat(5); a process that is stopped, starved or in a loop has other letters
+# proc_pid_stat(5); a process that is stopped, starved or in a loop has other letters. One that has ended is
+# somebody else's business: see `Farewell`.
+WAITING, ENDED = {"S", "I"}, {"Z", "X", ""}
 
 
 class SilenceWatch:
@@ -98,7 +100,8 @@ class SilenceWatch:
     def _does_nothing(self, key: GroupKey) -> bool:
         """Whether no keepalived waits for adverts. One whose own are dropped on their way out does wait."""
         parent = self._node.failovers[key.failover].keepalived_pid
-        return not any(run_state(each) in WAITING for each in children(parent))
+        states = {run_state(each) for each in children(parent)} - ENDED
+        return bool(states) and not states & WAITING
 
     async def _take_off(self, keys: Iterable[GroupKey]) -> None:
         for key in sorted(keys):

@@ -1,9 +1,4 @@
-"""Hears VRRP adverts on one interface, whatever the firewall does to them.
-
-A packet socket sees what comes in before netfilter does, and what goes out after it. This one is bound to all
-protocols: then it comes before the ingress hook too, and sees what this node itself sends. The price of the
-latter is that the kernel clones everything that the interface sends, 0.1 us each as measured with 64 byte
-datagrams. It is of type SOCK_DGRAM: the IP header comes first on every kind of link.
+"""Hears VRRP adverts on one interface and tells of them.
 
 255 groups at 0.1 s are 2550 packets a second, and every one counts: liveness is made of repetition. An advert
 that is byte for byte like one before needs no parsing, and mostly no telling (`Heard.settled`). A wake-up of an
@@ -20,8 +15,7 @@ import struct
 from collections.abc import Callable, Iterator
 
 from ipfod.errors import Failed
-from ipfod.host.datagrams import Datagrams
-from ipfod.vrrp import filter as kernel_filter
+from ipfod.vrrp import capture
 from ipfod.vrrp.heard import Heard
 from ipfod.vrrp.packet import PacketError, parse
 
@@ -30,9 +24,6 @@ TURNS_AT_ONCE = 5  # that do not wait for each other after a quiet time
 TURN_PACKETS = 1024  # at most in one turn: 2 ms, or 15 ms if each must be parsed
 
 _CATCH_UP_PACKETS = 4096  # more than the queue holds
-_QUEUE_BYTES = 2 << 20  # some 2700 adverts of 768 bytes, as the kernel counts: 1 s of 255 groups at 0.1 s
-_PACKET_BYTES = 40 + 8 + 255 * 16  # the longest advert: IPv6 header, VRRP header, 255 addresses
-_BATCH_PACKETS = 32  # with one system call; more gain nothing that could be measured
 _KNOWN_ADVERTS = 2048  # bounds the memory that forged adverts can take, together with:
 _KNOWN_BYTES = 160
 
@@ -40,15 +31,7 @@ _KNOWN_BYTES = 160
 # label of IPv6. The kernel's filter has checked what comes before.
 _SAME_FROM_IPV4, _SAME_FROM_IPV6 = 12, 7
 
-# Constants which Python 3.11's socket module does not name: linux/if_packet.h, asm-generic/socket.h,
-# linux/if_ether.h
-_ETH_P_ALL = 0x0003
-_SOL_PACKET = 263
-_PACKET_ADD_MEMBERSHIP, _PACKET_MR_MULTICAST = 1, 0
-_PACKET_STATISTICS, _STATISTICS = 6, struct.Struct("II")
-_SO_RCVBUFFORCE = 33
-# The frames of 224.0.0.18 and ff02::12: RFC 1112 section 6.4, RFC 2464 section 7
-_GROUP_MACS = (bytes.fromhex("01005e000012"), bytes.fromhex("333300000012"))
+_PACKET_STATISTICS, _STATISTICS = 6, struct.Struct("II")  # linux/if_packet.h
 
 
 class Listener:
@@ -71,14 +54,14 @@ class Listener:
         self._next_turn_s = 0.0
         self._missed_s = float("-inf")
         self._known: tuple[dict[bytes, Heard], dict[bytes, Heard]] = ({}, {})  # came in, went out
-        self._batch = Datagrams(_BATCH_PACKETS, _PACKET_BYTES)
+        self._batch = capture.batch()
         self._waiting: Iterator[tuple[bytes, bool]] = iter(())  # and whether this node sent it
 
     def open(self) -> None:
         """Start to listen, in the running event loop and the thread's network namespace. Raises Failed."""
         self.close()
         try:
-            self._socket = _packet_socket(self.interface)
+            self._socket = capture.listening(self.interface)
         except OSError as error:
             raise Failed(
                 f"{self.interface}: VRRP adverts cannot be heard: {error.strerror}",
@@ -108,7 +91,7 @@ class Listener:
         if self._socket is None:
             return False
         now = asyncio.get_running_loop().time()
-        statistics = self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
+        statistics = self._socket.getsockopt(capture.SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
         _, dropped = _STATISTICS.unpack(statistics)  # since it was asked for last
         if dropped:
             self._missed_s = now
@@ -192,21 +175,3 @@ class Listener:
             return
         self.close()
         self._lost(error)
-
-
-def _packet_socket(interface: str) -> socket.socket:
-    index = socket.if_nametoindex(interface)
-    # Protocol 0: nothing arrives before bind(), when the filter is in place.
-    packet_socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0)
-    try:
-        kernel_filter.attach(packet_socket, length=_PACKET_BYTES)
-        packet_socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _QUEUE_BYTES)
-        for mac in _GROUP_MACS:
-            # The adapter may drop these frames as long as no keepalived has joined the group.
-            membership = struct.pack("iHH8s", index, _PACKET_MR_MULTICAST, len(mac), mac)
-            packet_socket.setsockopt(_SOL_PACKET, _PACKET_ADD_MEMBERSHIP, membership)
-        packet_socket.bind((interface, _ETH_P_ALL))
-    except BaseException:
-        packet_socket.close()
-        raise
-    return packet_socket

@@ -140,11 +140,11 @@ async def test_the_old_master_answers_until_the_new_one_has_come(pair: Lab) -> N
     async with addresses_of(owner) as seen:
         probe = ["ip", "address", "replace", "127.0.0.9/32", "dev", "lo"]
         await until_async(lambda: announced(owner, probe, seen), what="the monitor listens")
-        seen.clear()
         assert (await on_group(owner, "StepDown", "60")).error == ""
         await on_node(pair, other, [VIP])
         await until_async(lambda: has(seen, f"lo -{VIP}"), what="the VIP is taken back")
-    assert list(dict.fromkeys(seen)) == [f"lo +{VIP}", f"eth0 -{VIP}", f"lo -{VIP}"]
+    of_vip = [each for each in seen if each.endswith(VIP)]  # the last of the probes may come late
+    assert list(dict.fromkeys(of_vip)) == [f"lo +{VIP}", f"eth0 -{VIP}", f"lo -{VIP}"]
     assert not await problems(owner)
 
 

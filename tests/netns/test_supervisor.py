@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import signal
-import socket
-from contextlib import suppress
 
-from alone import alone, held, ip, plan
 from orders import VIP, on_group, owner_and_others, run_all
 from problem_watch import cleared, raised
 from scenario import configure, on_node, start, until
 
-from ipfod.host.netlink import Netlink
 from ipfod.lab.lab import Lab
 from ipfod.lab.node import Node
-from ipfod.supervise.farewell import Farewell
-from ipfod.vrrp.filter import attach
-from ipfod.vrrp.packet import PRIORITY_LEAVING, parse
 
 RUN = "/run/ipfod/web"
-MANY = 240
-ETH_P_ALL = 0x0003  # linux/if_ether.h
 
 
 async def test_what_keeps_a_failover_from_its_start_is_tried_again(pair: Lab) -> None:
@@ -78,38 +68,3 @@ async def test_no_policy_is_on_disk_that_keepalived_is_not_about_to_read(pair: L
         return await policy_that_runs(other)
 
     await until(in_force, what="and keepalived has read it")
-
-
-def parted(link: socket.socket) -> set[int]:
-    """The ids whose parting adverts have come."""
-    found = set()
-    with suppress(BlockingIOError):
-        while packet := link.recv(128):
-            advert = parse(packet)
-            assert advert.priority == PRIORITY_LEAVING
-            found.add(advert.virtual_router_id)
-    return found
-
-
-async def test_a_new_plan_does_not_cut_a_farewell_short() -> None:
-    """A reload makes other adverts ready while those of a keepalived that died leave."""
-    with alone(), socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0) as link:
-        attach(link, length=128)
-        link.bind(("wire", ETH_P_ALL))
-        netlink = Netlink()
-        await netlink.open()
-        planned = plan(f'virtual_ips = "10.0.1.1-{MANY}"\nmonitor_port = 0\n')
-        assert len(planned.groups) == MANY
-        for group in planned.groups:
-            ip("address", "add", f"{group.virtual_ips[0]}/32", "dev", "eth0")
-        farewell = Farewell(netlink)
-        farewell.prepare(planned)
-        saying = asyncio.create_task(farewell.say(planned.groups))
-        while not saying.done():
-            await asyncio.sleep(0.01)  # each keeps a socket until what is being said is said
-            farewell.prepare(planned)
-        await saying
-        assert not held()
-        assert parted(link) == {group.virtual_router_id for group in planned.groups}
-        farewell.close()
-        await netlink.close()
