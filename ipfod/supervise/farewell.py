@@ -9,6 +9,7 @@ ones, or those themselves because it hears nothing of them any more.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 
@@ -44,14 +45,15 @@ class Farewell:
         """Make everything ready for a plan. A failure is only logged: peers then wait a master-down time."""
         self.close()
         self._plan = plan
-        try:
-            parting = Parting(plan.interface, [_parting_group(plan, group) for group in plan.groups])
-            successors = Successors(plan.interface)
-            parting.open()
-        except Failed as error:
-            log.warning("%s", error)
-        else:
-            self._ready = parting, successors
+        with contextlib.ExitStack() as stack:
+            try:
+                parting = Parting(plan.interface, [_parting_group(plan, group) for group in plan.groups])
+                stack.callback(parting.close)
+                parting.open()
+                self._ready = parting, Successors(plan.interface)
+                stack.pop_all()
+            except Failed as error:
+                log.warning("%s", error)
 
     def begin(self, groups: tuple[Group, ...]) -> None:
         """Start to say it; `end` tells whether that went well."""
@@ -111,7 +113,11 @@ class Farewell:
                     time.sleep(LOOK_S)
 
     def _tell(self, plan: FailoverPlan, parting: Parting, group: Group) -> None:
-        self._netlink.remove_now(virtual_ip_addresses(plan, (group,)))
+        try:
+            self._netlink.remove_now(virtual_ip_addresses(plan, (group,)))
+        except OSError as refused:  # the others can be told all the same
+            log.warning("%s: virtual IPs not taken off: %s", group.name, refused.strerror)
+            return
         for error in parting.send([(group.ip_version, group.virtual_router_id)]):
             log.warning("%s: parting advert not sent: %s", group.name, error.strerror)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -125,6 +127,25 @@ async def test_a_few_groups_wait_for_nobody() -> None:
             assert time.monotonic() - began < planned.failover.advert_interval_s
             assert not held()
             assert there.parted() == ids(planned.groups)
+
+
+async def test_a_group_that_the_kernel_does_not_take_off_holds_up_no_other() -> None:
+    with wire() as there:
+        planned = plan('virtual_ips = "10.0.1.1-3"\nmonitor_port = 0\n')
+        refused, *others = planned.groups
+        async with farewell_of(planned) as farewell:
+            [worker] = [each.native_id for each in threading.enumerate() if each.name.startswith("netlink")]
+            first = ["-e", "trace=sendto", "-e", "inject=sendto:error=ENOBUFS:when=1"]
+            strace = await asyncio.create_subprocess_exec(
+                "strace", f"--attach={worker}", *first, stderr=subprocess.PIPE
+            )
+            assert strace.stderr is not None
+            assert b"attached" in await strace.stderr.readline()
+            await farewell.say(planned.groups)
+            strace.terminate()
+            await strace.communicate()
+            assert held() == {str(refused.virtual_ips[0])}
+            assert there.parted() == ids(tuple(others))
 
 
 async def test_what_a_peer_has_taken_by_itself_goes_first() -> None:
