@@ -8,7 +8,6 @@ IPs, of which there may be thousands; those of a burst when it is over.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -126,12 +125,13 @@ class Publisher:
 
     def _slice(self) -> None:
         self._scheduled = None
-        now = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
         virtual_ips = self._of_virtual_ips() if now >= self._rest_until_s() else iter(())
         messages: list[wire.Signal] = []
         for of_one in chain(self._of_first(), virtual_ips):
             messages += of_one
-            if time.monotonic() > now + SLICE_S:
+            if loop.time() > now + SLICE_S:
                 break
         self._send(*messages)
         self._schedule()
@@ -174,19 +174,20 @@ class Publisher:
         if self._node_fields:
             fields, self._node_fields = frozenset(self._node_fields), set()
             yield [_properties_changed(Object(ROOT, MANAGER, self._node), MANAGER.changed_by(fields))]
-        # Of each at once: what a slice that ends here would leave is noted nowhere any more.
-        while self._first:
-            ref = next(iter(self._first))
-            yield list(self._signals(ref, self._first.pop(ref)))
+        yield from self._of_each(self._first)
 
     def _of_virtual_ips(self) -> Iterator[list[wire.Signal]]:
         """The same of virtual IPs."""
         while self._of_groups:
             key = next(iter(self._of_groups))
             yield list(self._virtual_ips_of(key, self._of_groups.pop(key)))
-        while self._then:
-            ref = next(iter(self._then))
-            yield list(self._signals(ref, self._then.pop(ref)))
+        yield from self._of_each(self._then)
+
+    def _of_each(self, queue: dict[Ref, _Pending]) -> Iterator[list[wire.Signal]]:
+        while queue:
+            ref = next(iter(queue))
+            # All of them at once: what a slice that ends here would leave is noted nowhere any more.
+            yield list(self._signals(ref, queue.pop(ref)))
 
     def _virtual_ips_of(self, key: GroupKey, names: Collection[str]) -> Iterator[wire.Signal]:
         """What a group's change says of each of its virtual IPs, with what is to be said of that one anyway."""

@@ -107,7 +107,6 @@ class BlockingWatch:
         self._told: frozenset[Blocked] = frozenset()
         self._by_key: dict[GroupKey, _Watched] = {}
         self._by_router: dict[tuple[str, int, int], _Watched] = {}
-        self._masters: dict[GroupKey, _Watched] = {}
         self._wake = asyncio.Event()
         self._counted_s: dict[str, float] = {}  # when a failover was counted last
 
@@ -133,18 +132,13 @@ class BlockingWatch:
             (each.plan.interface, each.group.ip_version, each.group.virtual_router_id): each
             for each in self._by_key.values()
         }
-        self._masters = {key: each for key, each in self._by_key.items() if each.master_since_s is not None}
         self._wake.set()
 
     def _is_now(self, watched: _Watched, state: State) -> None:
         watched.foreign = 0
-        if state is State.MASTER:
-            watched.master_since_s = asyncio.get_running_loop().time()
-            self._masters[watched.group.key] = watched
-        else:
-            watched.master_since_s = None
+        watched.master_since_s = asyncio.get_running_loop().time() if state is State.MASTER else None
+        if state is not State.MASTER:
             watched.blocked_in = watched.blocked_out = False
-            self._masters.pop(watched.group.key, None)
         self._wake.set()
 
     def heard(self, heard: Heard) -> bool:
@@ -185,11 +179,13 @@ class BlockingWatch:
     def _look(self, now: float) -> tuple[set[str], float | None]:
         """The failovers to be counted, and when the next one may be; None if that cannot be by itself.
 
-        This is done many times a second for hundreds of groups: once over those that this node is master of.
+        This is done many times a second for hundreds of groups: once over all of them.
         """
         due: set[str] = set()
         next_s: float | None = None
-        for each in self._masters.values():
+        for each in self._by_key.values():
+            if each.master_since_s is None:
+                continue
             when_s = each.silent_at_s()
             if each.wrong or each.foreign >= FOREIGN_ADVERTS or now >= when_s:
                 when_s = self._counted_s.get(each.plan.name, float("-inf")) + AGAIN_S
